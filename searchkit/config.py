@@ -1,0 +1,139 @@
+"""Settings: frozen, strict, closed. Every field says its unit and its default; nothing is read from the environment."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from searchkit.types import Frozen
+
+FilterFieldType = Literal["keyword", "integer", "float", "bool", "datetime", "text"]
+
+
+class WindowConfig(Frozen):
+    """How long texts are split before they are encoded.
+
+    Attributes:
+        max_tokens: Longest window in tokens of the encoder's tokenizer, special tokens not counted; ``None`` takes
+            what the encoder can read.
+        overlap_tokens: Tokens that neighbouring windows share, so that a sentence on the border is whole in one.
+    """
+
+    max_tokens: int | None = Field(default=None, ge=8)
+    overlap_tokens: int = Field(default=32, ge=0)
+
+
+class IngestConfig(Frozen):
+    """How passages are written.
+
+    Attributes:
+        batch_size: Passages read, encoded and written together.
+        request_bytes: Largest upsert to a server, in bytes of payload and vectors; a server refuses more than 32 MiB.
+        max_passage_chars: Longest passage that is accepted, in characters.
+    """
+
+    batch_size: int = Field(default=512, ge=1, le=16384)
+    request_bytes: int = Field(default=4 * 2**20, ge=2**16, le=30 * 2**20)
+    max_passage_chars: int = Field(default=2_000_000, ge=1)
+
+
+class FusionConfig(Frozen):
+    """Reciprocal rank fusion of the dense and the BM25 leg: sum of weight / (k + rank), ranks from 1.
+
+    Source: Cormack, Clarke and Buettcher, SIGIR 2009, which also gives k = 60.
+
+    Attributes:
+        k: Constant of the formula; larger flattens the difference between ranks.
+        dense_weight: Weight of the dense leg.
+        sparse_weight: Weight of the BM25 leg.
+        leg_depth_factor: Each leg fetches ``candidate_depth`` times this before fusion.
+    """
+
+    k: int = Field(default=60, ge=1)
+    dense_weight: float = Field(default=1.0, ge=0)
+    sparse_weight: float = Field(default=1.0, ge=0)
+    leg_depth_factor: float = Field(default=2.0, ge=1, le=10)
+
+
+class HnswConfig(Frozen):
+    """The index of the dense vectors, in Qdrant's words; ``None`` leaves a value to the engine.
+
+    Attributes:
+        m: Edges per node.
+        ef_construct: Neighbours considered while building.
+        ef_search: Neighbours considered while searching.
+    """
+
+    m: int | None = Field(default=None, ge=0)
+    ef_construct: int | None = Field(default=None, ge=4)
+    ef_search: int | None = Field(default=128, ge=1)
+
+
+class Calibration(Frozen):
+    """Platt scaling: probability = sigmoid(slope * logit + intercept). The default is the plain sigmoid."""
+
+    slope: float = Field(default=1.0, gt=0)
+    intercept: float = 0.0
+
+
+class Blend(Frozen):
+    """Evidence of both stages in one log-odds, fitted as a logistic regression on judged candidates.
+
+    log-odds = logit_weight * logit + rank_weight * (k + 1) / (k + rank) + dense_weight * dense_score
+    + sparse_weight * log(1 + sparse_score) + intercept; the hit's score is its sigmoid. ``rank`` is the fused
+    first-stage rank; a missing score counts as 0.
+    """
+
+    logit_weight: float = Field(gt=0)
+    rank_weight: float = Field(default=0.0, ge=0)
+    dense_weight: float = Field(default=0.0, ge=0)
+    sparse_weight: float = Field(default=0.0, ge=0)
+    intercept: float = 0.0
+    k: int = Field(default=10, ge=1)
+
+
+class RerankerProfile(Frozen):
+    """What belongs to a cross-encoder beside its weights; ``searchkit.json`` in the model's folder.
+
+    Attributes:
+        criteria_template: How stage 2 reads query and criteria; must hold ``{query}`` and ``{criteria}``.
+        calibration: Turns a logit into a probability.
+        blend: Adds first-stage evidence to it; ``None`` leaves the second stage alone in charge.
+        fitted_on: Where calibration and blend come from, in words.
+    """
+
+    criteria_template: str = "{query} {criteria}"
+    calibration: Calibration = Calibration()
+    blend: Blend | None = None
+    fitted_on: str = ""
+
+
+class SearchKitConfig(Frozen):
+    """All settings of a `SearchKit`.
+
+    Attributes:
+        windows: Splitting of long texts.
+        ingest: Writing.
+        fusion: Fusion of the first stage's legs.
+        hnsw: Index of the dense vectors.
+        filter_fields: Metadata fields that get a payload index before ingest, with their type.
+        windows_per_passage: At most this many windows of one passage go to stage 2.
+        blend: "model" takes the blend that the reranker's profile carries; "off" ignores it.
+        on_rerank_error: "degrade" answers in first-stage order and says so; "raise" raises the error.
+        timeout_s: Seconds that one request to a Qdrant server may take.
+        vector_name: Name of the dense vector in the collection.
+        sparse_vector_name: Name of the BM25 vector.
+    """
+
+    windows: WindowConfig = WindowConfig()
+    ingest: IngestConfig = IngestConfig()
+    fusion: FusionConfig = FusionConfig()
+    hnsw: HnswConfig = HnswConfig()
+    filter_fields: dict[str, FilterFieldType] = Field(default_factory=dict)
+    windows_per_passage: int = Field(default=3, ge=1)
+    blend: Literal["model", "off"] = "model"
+    on_rerank_error: Literal["degrade", "raise"] = "degrade"
+    timeout_s: float = Field(default=30.0, gt=0)
+    vector_name: str = Field(default="dense", min_length=1)
+    sparse_vector_name: str = Field(default="bm25", min_length=1)

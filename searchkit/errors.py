@@ -1,0 +1,77 @@
+"""Every error a caller can meet, as one tree.
+
+    SearchkitError
+    ├── ConfigError (ValueError)           an argument or a setting is wrong
+    ├── MissingExtraError (ImportError)    an optional dependency is not installed
+    ├── RetrievalError                     stage 1 or the collection failed
+    │   ├── CollectionError                the collection is missing, foreign, locked, damaged or made otherwise
+    │   ├── PayloadError (ValueError)      a passage, an id or a stored payload is unusable
+    │   ├── EncodingError                  a bi-encoder could not be loaded or returned unusable vectors
+    │   └── RetrievalTimeoutError (TimeoutError)
+    └── RerankError                        stage 2 failed
+        ├── ModelLoadError                 a cross-encoder could not be found or loaded
+        └── DeviceMemoryError              the device ran out of memory even at the smallest batch
+
+A message says what was wrong, with the value, and what to do. Vendor errors are mapped where the vendor is called
+and stay reachable as ``__cause__``.
+"""
+
+from __future__ import annotations
+
+
+class SearchkitError(Exception):
+    """Base of every error that searchkit raises on purpose."""
+
+
+class ConfigError(SearchkitError, ValueError):
+    """An argument or a setting has a value that cannot work."""
+
+
+class MissingExtraError(SearchkitError, ImportError):
+    """An optional dependency is needed and not installed.
+
+    Args:
+        feature: What the caller wanted, as a noun phrase ("the command line").
+        extra: Name of the searchkit extra that brings the dependency.
+    """
+
+    def __init__(self, feature: str, extra: str) -> None:
+        self.feature = feature
+        self.extra = extra
+        super().__init__(f"{feature} needs the extra '{extra}': pip install 'searchkit[{extra}]'")
+
+    def __reduce__(self) -> tuple[type[MissingExtraError], tuple[str, str]]:
+        """Pickle by the constructor's arguments, which are not the message."""
+        return type(self), (self.feature, self.extra)
+
+
+class RetrievalError(SearchkitError):
+    """Stage 1, or the collection behind it, failed."""
+
+
+class CollectionError(RetrievalError):
+    """The collection is missing, not ours, locked, damaged, or was made with other settings."""
+
+
+class PayloadError(RetrievalError, ValueError):
+    """A passage, an id or a stored payload is unusable."""
+
+
+class EncodingError(RetrievalError):
+    """A bi-encoder could not be loaded or returned vectors that cannot be used."""
+
+
+class RetrievalTimeoutError(RetrievalError, TimeoutError):
+    """Stage 1 did not answer in time."""
+
+
+class RerankError(SearchkitError):
+    """Stage 2 failed."""
+
+
+class ModelLoadError(RerankError):
+    """A cross-encoder could not be found or loaded."""
+
+
+class DeviceMemoryError(RerankError):
+    """The device ran out of memory even at the smallest batch."""
