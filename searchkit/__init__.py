@@ -37,7 +37,7 @@ _HOMES = {
     "SentenceEncoder": "searchkit.encoding",
 }
 
-__all__ = [  # noqa: RUF022  # sorted as a reader sorts; a test compares it with _HOMES
+__all__ = [  # sorted as a reader sorts; a test compares it with _HOMES
     "AddReport",
     "Bm25Encoder",
     "CrossEncoderReranker",

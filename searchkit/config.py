@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from searchkit.types import Frozen
 
@@ -107,6 +107,21 @@ class RerankerProfile(Frozen):
     calibration: Calibration = Calibration()
     blend: Blend | None = None
     fitted_on: str = ""
+
+    @field_validator("criteria_template")
+    @classmethod
+    def _has_both_fields(cls, template: str) -> str:
+        if "{query}" not in template or "{criteria}" not in template:
+            raise ValueError("must hold {query} and {criteria}")
+        return template
+
+    def compose(self, query: str, criteria: str | None) -> str:
+        """Return what stage 2 reads as the query."""
+        if criteria is None:
+            return query
+        # Not str.format: a query may hold braces of its own, and a template may hold others.
+        head, _, tail = self.criteria_template.partition("{query}")
+        return head.replace("{criteria}", criteria) + query + tail.replace("{criteria}", criteria)
 
 
 class SearchKitConfig(Frozen):

@@ -126,7 +126,8 @@ class SearchResult(Frozen, Sequence[Hit]):
         timings: Milliseconds per stage.
         candidate_count: Passages that stage 1 handed to stage 2.
         scored_count: Passages that stage 2 scored.
-        truncated_count: Hits and candidates whose scored window lost tokens to the model's length limit.
+        truncated_count: Candidates whose scored window lost tokens to stage 2's length limit.
+        query_truncated_tokens: Tokens of the query that the bi-encoder could not see.
         reranker: Name of the cross-encoder.
         engine: What ran it (library, precision, device).
         blend: How first- and second-stage evidence became ``score``, in words; ``None`` if ``score`` is the
@@ -143,6 +144,7 @@ class SearchResult(Frozen, Sequence[Hit]):
     candidate_count: int = Field(default=0, ge=0)
     scored_count: int = Field(default=0, ge=0)
     truncated_count: int = Field(default=0, ge=0)
+    query_truncated_tokens: int = Field(default=0, ge=0)
     reranker: str | None = None
     engine: str | None = None
     blend: str | None = None
