@@ -1,0 +1,229 @@
+"""`SentenceEncoder`: any sentence-transformers bi-encoder."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from searchkit.encoding.layout import SentenceLayout, read_layout
+from searchkit.encoding.torch_engine import TorchSentenceEngine
+from searchkit.encoding.vectors import check_texts, unit_rows
+from searchkit.errors import ConfigError, EncodingError
+from searchkit.models.batching import token_budget_batches
+from searchkit.models.device import resolve_device
+from searchkit.models.hashing import tokenizer_hash, weight_hash
+from searchkit.models.lookup import DEFAULT_ENCODER, ModelFolder, ModelNotFoundError, find_model
+from searchkit.models.once import Once
+from searchkit.models.tokenizer import Padding, find_padding, load_tokenizer
+from searchkit.stages import EncoderFingerprint, Span, Vectors
+
+if TYPE_CHECKING:
+    from tokenizers import Encoding, Tokenizer
+
+_TYPICAL_TOKENS = 128  # a batch may hold batch_size texts of this length, or fewer longer ones
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """What is known of the model from its files; nothing here needs torch."""
+
+    folder: ModelFolder
+    layout: SentenceLayout
+    max_tokens: int
+    query_prompt: str
+    passage_prompt: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Tokenizers:
+    """Two of the same tokenizer: truncation is a setting of the object, so one cannot serve both uses."""
+
+    cutting: Tokenizer
+    whole: Tokenizer
+    padding: Padding
+
+
+class SentenceEncoder:
+    """Unit vectors from a sentence-transformers model, equal to those of ``SentenceTransformer.encode``.
+
+    Nothing is looked up or loaded before it is needed; torch is loaded by the first text at the earliest. Safe to use
+    from several threads.
+
+    Args:
+        model: A folder or a model name, see `searchkit.models.find_model`.
+        device: "auto" (a GPU where there is one), "cpu", "cuda", "cuda:N" or "mps".
+        batch_size: Texts of 128 tokens in one batch; a batch of longer texts holds fewer, of shorter ones more.
+        query_prompt: Text put before every query; ``None`` takes what the model declares.
+        passage_prompt: Text put before every passage; ``None`` takes what the model declares.
+        max_tokens: Longest text in tokens, special tokens included; ``None`` takes what the model declares.
+        offline: Never ask the hub.
+
+    Raises:
+        ConfigError: An argument cannot work.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] = DEFAULT_ENCODER,
+        *,
+        device: str = "auto",
+        batch_size: int = 32,
+        query_prompt: str | None = None,
+        passage_prompt: str | None = None,
+        max_tokens: int | None = None,
+        offline: bool = False,
+    ) -> None:
+        if batch_size < 1:
+            raise ConfigError(f"batch_size must be at least 1, not {batch_size!r}.")
+        if max_tokens is not None and max_tokens < 8:
+            raise ConfigError(f"max_tokens must be at least 8, not {max_tokens!r}.")
+        self._requested = model
+        self._device = device
+        self._batch_size = batch_size
+        self._prompts = (query_prompt, passage_prompt)
+        self._max_tokens = max_tokens
+        self._offline = offline
+        self._opened: Once[_Opened] = Once(self._open)
+        self._tokenizers: Once[_Tokenizers] = Once(self._open_tokenizers)
+        self._engine: Once[TorchSentenceEngine] = Once(self._load_engine)
+
+    def __repr__(self) -> str:
+        return f"SentenceEncoder({os.fspath(self._requested)!r}, device={self._device!r})"
+
+    @property
+    def dimension(self) -> int:
+        """Length of a vector."""
+        return self._opened.get().layout.dimension or self._engine.get().dimension
+
+    @property
+    def max_tokens(self) -> int:
+        """Longest text in tokens, special tokens included; what lies beyond is not seen."""
+        return self._opened.get().max_tokens
+
+    def fingerprint(self) -> EncoderFingerprint:
+        """Return what identifies this encoder's vectors, from the model's files, without loading it.
+
+        The hash covers the weights of all modules; where pooling is not the plain mean, it covers that as well.
+        """
+        opened = self._opened.get()
+        weights = weight_hash(opened.folder.path)
+        if opened.layout.pooling != ("mean",):
+            weights = hashlib.sha256(f"{weights} {'+'.join(opened.layout.pooling)}".encode()).hexdigest()
+        return EncoderFingerprint(
+            kind="sentence-transformers",
+            model=opened.folder.name,
+            weight_hash=weights,
+            tokenizer_hash=tokenizer_hash(opened.folder.path),
+            dimension=self.dimension,
+            max_tokens=opened.max_tokens,
+            query_prompt=opened.query_prompt,
+            passage_prompt=opened.passage_prompt,
+        )
+
+    def encode_queries(self, texts: Sequence[str]) -> Vectors:
+        """Return one unit vector a query, in order, shape ``(n, dimension)``.
+
+        Raises:
+            EncodingError: The model cannot be loaded, a text cannot be read, or a vector is unusable.
+        """
+        return self._encode(texts, self._opened.get().query_prompt)
+
+    def encode_passages(self, texts: Sequence[str]) -> Vectors:
+        """Return one unit vector a text, in order, shape ``(n, dimension)``. Texts beyond ``max_tokens`` are cut.
+
+        Raises:
+            EncodingError: The model cannot be loaded, a text cannot be read, or a vector is unusable.
+        """
+        return self._encode(texts, self._opened.get().passage_prompt)
+
+    def token_spans(self, text: str) -> list[Span]:
+        """Return the character offsets of the text's tokens, without special tokens and without truncation."""
+        check_texts([text])
+        encoding = self._tokenizers.get().whole.encode(text, add_special_tokens=False)
+        return [(start, end) for start, end in encoding.offsets if end > start]
+
+    def _encode(self, texts: Sequence[str], prompt: str) -> Vectors:
+        check_texts(texts)
+        vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
+        if not texts:
+            return vectors
+        if not self._opened.get().layout.is_plain:
+            for start in range(0, len(texts), self._batch_size):
+                batch = slice(start, start + self._batch_size)
+                vectors[batch] = self._unit(self._engine.get().run_texts(texts[batch], prompt))
+            return vectors
+        encodings = self._tokenizers.get().cutting.encode_batch_fast([prompt + text for text in texts])
+        budget = self._batch_size * _TYPICAL_TOKENS
+        for rows in token_budget_batches([len(encoding.ids) for encoding in encodings], budget):
+            vectors[rows] = self._unit(self._run([encodings[row] for row in rows]))
+        return vectors
+
+    def _run(self, encodings: list[Encoding]) -> NDArray[np.float32]:
+        padding = self._tokenizers.get().padding
+        length = max(len(encoding.ids) for encoding in encodings)
+        ids = np.full((len(encodings), length), padding.token_id, dtype=np.int64)
+        type_ids = np.full_like(ids, padding.type_id)
+        mask = np.zeros_like(ids)
+        for row, encoding in enumerate(encodings):
+            count = len(encoding.ids)
+            columns = slice(length - count, length) if padding.side == "left" else slice(0, count)
+            ids[row, columns], type_ids[row, columns], mask[row, columns] = encoding.ids, encoding.type_ids, 1
+        return self._engine.get().run_tokens(ids, mask, type_ids)
+
+    def _unit(self, vectors: NDArray[np.float32]) -> Vectors:
+        return unit_rows(vectors, self.dimension, self._opened.get().folder.name)
+
+    def _open(self) -> _Opened:
+        try:
+            folder = find_model(self._requested, offline=self._offline)
+        except ModelNotFoundError as error:
+            raise EncodingError(f"The encoder could not be loaded. {error}") from error
+        try:
+            layout = read_layout(folder.path)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise EncodingError(f"The model folder {str(folder.path)!r} is damaged: {error}.") from error
+        query, passage = self._prompts
+        return _Opened(
+            folder=folder,
+            layout=layout,
+            max_tokens=min(self._max_tokens or layout.max_tokens, layout.max_tokens),
+            query_prompt=layout.query_prompt if query is None else query,
+            passage_prompt=layout.passage_prompt if passage is None else passage,
+        )
+
+    def _open_tokenizers(self) -> _Tokenizers:
+        opened = self._opened.get()
+        try:
+            whole, cutting = (load_tokenizer(opened.folder.path) for _ in range(2))
+            if opened.layout.lowercase:
+                _lowercase_first(whole)
+                _lowercase_first(cutting)
+            cutting.enable_truncation(opened.max_tokens)
+            return _Tokenizers(cutting, whole, find_padding(opened.folder.path, whole))
+        except Exception as error:  # tokenizers raises bare Exception for a definition it cannot parse
+            raise EncodingError(
+                f"The tokenizer of {opened.folder.name!r} in {str(opened.folder.path)!r} cannot be loaded: {error}."
+            ) from error
+
+    def _load_engine(self) -> TorchSentenceEngine:
+        opened = self._opened.get()
+        try:
+            return TorchSentenceEngine(opened.folder.path, resolve_device(self._device), opened.max_tokens)
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            raise EncodingError(
+                f"The encoder {opened.folder.name!r} in {str(opened.folder.path)!r} cannot be loaded: {error}."
+            ) from error
+
+
+def _lowercase_first(tokenizer: Tokenizer) -> None:
+    from tokenizers.normalizers import Lowercase
+    from tokenizers.normalizers import Sequence as Chain
+
+    steps = [Lowercase()] if tokenizer.normalizer is None else [Lowercase(), tokenizer.normalizer]
+    tokenizer.normalizer = Chain(steps)

@@ -1,0 +1,68 @@
+"""The reference engine of `SentenceEncoder`: sentence-transformers on torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from searchkit.models.quiet import no_progress_bars
+
+
+class TorchSentenceEngine:
+    """Runs a sentence-transformers model on batches that were cut and tokenized elsewhere.
+
+    Args:
+        folder: The model.
+        device: A resolved device ("cpu", "cuda", "cuda:1", "mps").
+        max_tokens: Longest text in tokens.
+
+    Raises:
+        OSError: A file is missing or unreadable.
+        ValueError: The folder does not describe a sentence-transformers model.
+    """
+
+    def __init__(self, folder: Path, device: str, max_tokens: int) -> None:
+        from sentence_transformers import SentenceTransformer
+
+        with no_progress_bars():
+            self._model = SentenceTransformer(
+                str(folder),
+                device=device,
+                local_files_only=True,
+                trust_remote_code=False,
+                model_kwargs={"use_safetensors": True},
+            )
+        self._model.eval()
+        self._model.max_seq_length = max_tokens
+        self._device = device
+        self.name = f"torch {str(next(self._model.parameters()).dtype).removeprefix('torch.')} {device}"
+
+    @property
+    def dimension(self) -> int:
+        """Length of a vector."""
+        # Renamed in sentence-transformers 5.2; the old name warns there.
+        model: Any = self._model
+        ask = getattr(model, "get_embedding_dimension", None) or model.get_sentence_embedding_dimension
+        return int(ask())
+
+    def run_tokens(
+        self, ids: NDArray[np.int64], mask: NDArray[np.int64], type_ids: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        """Return vectors, shape ``(n, dimension)``, for a padded batch of shape ``(n, length)``."""
+        import torch
+
+        arrays = {"input_ids": ids, "attention_mask": mask, "token_type_ids": type_ids}
+        with torch.inference_mode():
+            features: dict[str, Any] = {key: torch.from_numpy(array).to(self._device) for key, array in arrays.items()}
+            return self._model(features)["sentence_embedding"].float().cpu().numpy()  # type: ignore[no-any-return]
+
+    def run_texts(self, texts: Sequence[str], prompt: str) -> NDArray[np.float32]:
+        """Return vectors for texts, through sentence-transformers' own tokenization, prompt put before each."""
+        vectors: NDArray[np.float32] = self._model.encode(
+            list(texts), prompt=prompt or None, batch_size=len(texts), show_progress_bar=False, convert_to_numpy=True
+        )
+        return vectors.astype(np.float32, copy=False)
