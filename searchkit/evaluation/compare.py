@@ -1,0 +1,225 @@
+"""Several ways to search, side by side on the same judged queries, and which of them to use."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+
+import numpy as np
+
+from searchkit import __version__
+from searchkit.errors import ConfigError
+from searchkit.evaluation.configurations import Configuration, grid
+from searchkit.evaluation.judged import JudgedQueries, Qrels, Run
+from searchkit.evaluation.lint import lint
+from searchkit.evaluation.measures import DEFAULT_MEASURES, FloatArray, Measured, checked_measure, evaluate
+from searchkit.evaluation.pool import oracle_ceiling, pool_recall
+from searchkit.evaluation.recommend import recommend
+from searchkit.evaluation.report import ComparisonReport, Difference, Latency, SystemReport
+from searchkit.evaluation.significance import holm, paired_bootstrap, paired_permutation_test
+from searchkit.evaluation.trials import Searcher, Trial, search_all, trial_of
+from searchkit.types import SearchResult
+
+
+def compare(
+    searcher: Searcher,
+    judged: JudgedQueries,
+    configurations: Sequence[Configuration] | None = None,
+    *,
+    measures: Sequence[str] = DEFAULT_MEASURES,
+    primary: str = "nDCG@10",
+    timed_count: int = 50,
+    latency_budget_ms: float | None = None,
+    seed: int = 42,
+    on_progress: Callable[[int], None] | None = None,
+) -> tuple[ComparisonReport, list[Run]]:
+    """Search the judged queries in every configuration and compare what comes back.
+
+    Args:
+        searcher: A `searchkit.SearchKit` or anything that searches like one.
+        judged: Queries, their criteria and judgments.
+        configurations: What to try; ``None`` tries `grid`. Those that differ only in ``blend`` share their searches.
+        measures: Names of measures.
+        primary: The measure that decides; added to ``measures`` if it is missing.
+        timed_count: Queries of each configuration that are searched one at a time and timed.
+        latency_budget_ms: Configurations whose 95th percentile is above it are not recommended.
+        seed: Of the resampling.
+        on_progress: Gets the number of searches finished since its last call; `search_count` tells their total.
+
+    Returns:
+        The report, and the run of each configuration in the same order.
+
+    Raises:
+        ConfigError: There is nothing to compare, a name is used twice or a measure is not known.
+        SearchkitError: A search failed.
+    """
+    chosen = tuple(grid() if configurations is None else configurations)
+    if timed_count < 0:
+        raise ConfigError(f"timed_count={timed_count}: give how many queries to time, 0 or more")
+    checked = _checked_measures(measures, primary)
+    shared: dict[object, list[SearchResult]] = {}
+    trials = []
+    for configuration in chosen:
+        key = configuration.is_run_alike
+        if key not in shared:
+            shared[key] = search_all(searcher, judged, configuration, timed_count=timed_count, on_progress=on_progress)
+        trials.append(trial_of(configuration, judged, shared[key]))
+    report = assemble_report(
+        judged.name, judged.qrels, trials, measures=checked, latency_budget_ms=latency_budget_ms, seed=seed
+    )
+    return report, [trial.run for trial in trials]
+
+
+def search_count(judged: JudgedQueries, configurations: Sequence[Configuration]) -> int:
+    """Return how many searches `compare` will report to ``on_progress``."""
+    return len(judged) * len({configuration.is_run_alike for configuration in configurations})
+
+
+def compare_runs(
+    name: str,
+    qrels: Qrels,
+    runs: Sequence[Run],
+    *,
+    measures: Sequence[str] = DEFAULT_MEASURES,
+    primary: str = "nDCG@10",
+    seed: int = 42,
+) -> ComparisonReport:
+    """Compare runs that were made elsewhere, such as TREC files; the first one is the baseline.
+
+    Args:
+        name: What the set of queries is called in the report.
+        qrels: The judgments.
+        runs: At least one, each with a name of its own.
+        measures: Names of measures.
+        primary: The measure that decides; added to ``measures`` if it is missing.
+        seed: Of the resampling.
+
+    Raises:
+        ConfigError: There is nothing to compare, a name is used twice or a measure is not known.
+    """
+    return assemble_report(
+        name, qrels, [Trial(run) for run in runs], measures=_checked_measures(measures, primary), seed=seed
+    )
+
+
+def assemble_report(
+    name: str,
+    qrels: Qrels,
+    trials: Sequence[Trial],
+    *,
+    measures: Sequence[str],
+    latency_budget_ms: float | None = None,
+    seed: int = 42,
+) -> ComparisonReport:
+    """Return the report on ``trials``. Pure: nothing is searched; the first of ``measures`` decides.
+
+    Raises:
+        ConfigError: There is no trial or two have the same name.
+    """
+    _check_names([trial.run.name for trial in trials])
+    primary = measures[0]
+    measured = [evaluate(trial.run, qrels, measures) for trial in trials]
+    baseline = _baseline(trials, measured, primary)
+    differences = _differences(measured, baseline, primary, seed)
+    systems = tuple(
+        _system(trial, values, difference, qrels, primary)
+        for trial, values, difference in zip(trials, measured, differences, strict=True)
+    )
+    return ComparisonReport(
+        queries_name=name,
+        query_count=len(qrels),
+        judgment_count=sum(map(len, qrels.values())),
+        primary_measure=primary,
+        baseline=systems[baseline].name,
+        systems=systems,
+        lint=lint(systems, trials, qrels, primary),
+        recommendation=recommend(systems, systems[baseline].name, primary, latency_budget_ms),
+        versions=_versions(),
+    )
+
+
+def _checked_measures(measures: Sequence[str], primary: str) -> list[str]:
+    return list(dict.fromkeys(checked_measure(measure) for measure in (primary, *measures)))
+
+
+def _check_names(names: Sequence[str]) -> None:
+    if not names:
+        raise ConfigError("nothing to compare: give at least one configuration or run")
+    twice = [name for place, name in enumerate(names) if name in names[:place]]
+    if twice:
+        raise ConfigError(
+            f"two systems are called {twice[0]!r}: give each configuration once and each run its own name"
+        )
+
+
+def _baseline(trials: Sequence[Trial], measured: Sequence[Measured], primary: str) -> int:
+    """Return the place of the best system that is known not to rerank, or the first."""
+    alone = [
+        place
+        for place, trial in enumerate(trials)
+        if trial.configuration is not None and not trial.configuration.rerank
+    ]
+    return max(alone, key=lambda place: measured[place].mean(primary), default=0)
+
+
+def _differences(measured: Sequence[Measured], baseline: int, primary: str, seed: int) -> list[Difference | None]:
+    base = measured[baseline].values[primary]
+    deltas = [values.values[primary] - base for values in measured]
+    others = [place for place in range(len(measured)) if place != baseline]
+    p_values = {place: paired_permutation_test(deltas[place], seed=seed) for place in others}
+    corrected = dict(zip(others, holm([p_values[place] for place in others]), strict=True))
+    return [
+        None if place == baseline else _difference(delta, p_values[place], corrected[place], seed)
+        for place, delta in enumerate(deltas)
+    ]
+
+
+def _difference(delta: FloatArray, p_value: float, p_corrected: float, seed: int) -> Difference:
+    interval = paired_bootstrap(delta, seed=seed)
+    return Difference(
+        mean=float(delta.mean()),
+        low=interval.low,
+        high=interval.high,
+        p_value=p_value,
+        p_corrected=p_corrected,
+        wins=int(np.count_nonzero(delta > 0)),
+        losses=int(np.count_nonzero(delta < 0)),
+        ties=int(np.count_nonzero(delta == 0)),
+    )
+
+
+def _system(
+    trial: Trial, measured: Measured, difference: Difference | None, qrels: Qrels, primary: str
+) -> SystemReport:
+    return SystemReport(
+        name=trial.run.name,
+        configuration=trial.configuration,
+        measures={name: measured.mean(name) for name in measured.values},
+        pool_recall=pool_recall(trial.run, qrels),
+        oracle_ceiling=oracle_ceiling(trial.run, qrels, primary),
+        difference=difference,
+        latency=_latency(trial),
+        statuses=trial.statuses,
+        truncated_count=trial.truncated_count,
+        reranker=trial.reranker,
+        engine=trial.engine,
+        blend=trial.blend,
+    )
+
+
+def _latency(trial: Trial) -> Latency | None:
+    if not trial.timings:
+        return None
+    p50, p95 = np.percentile([timings.total for timings in trial.timings], [50, 95])
+    return Latency(
+        p50_ms=float(p50),
+        p95_ms=float(p95),
+        rerank_p50_ms=float(np.median([timings.rerank for timings in trial.timings])),
+        sample_count=len(trial.timings),
+    )
+
+
+def _versions() -> dict[str, str]:
+    packages = ("ir-measures", "numpy")
+    return {"python": platform.python_version(), "searchkit": __version__} | {name: version(name) for name in packages}

@@ -1,0 +1,64 @@
+"""The ways to search that a comparison tries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import Field
+
+from searchkit.types import Frozen, SearchMode
+
+DEFAULT_DEPTHS = (10, 20, 50, 100)
+
+
+class Configuration(Frozen):
+    """One way to search.
+
+    Attributes:
+        mode: Which legs of stage 1 run.
+        candidate_depth: Passages that stage 1 returns and stage 2, where it runs, reorders.
+        rerank: Whether stage 2 runs.
+        blend: Whether first-stage evidence is blended into the second stage's score where the reranker has a blend;
+            False orders by the second stage alone. Means nothing without ``rerank``.
+    """
+
+    mode: SearchMode = "hybrid"
+    candidate_depth: int = Field(default=50, ge=1)
+    rerank: bool = True
+    blend: bool = True
+
+    @property
+    def name(self) -> str:
+        """Name in tables: "hybrid + rerank, depth 50"."""
+        stages = f"{self.mode} + rerank" if self.rerank else self.mode
+        return f"{stages}, depth {self.candidate_depth}" + ("" if self.blend or not self.rerank else ", no blend")
+
+    @property
+    def is_run_alike(self) -> tuple[SearchMode, int, bool]:
+        """What decides the searches: configurations that agree in it share them."""
+        return self.mode, self.candidate_depth, self.rerank
+
+
+def grid(
+    *,
+    depths: Sequence[int] = DEFAULT_DEPTHS,
+    modes: Sequence[SearchMode] = ("sparse", "dense", "hybrid"),
+    reranked_modes: Sequence[SearchMode] = ("hybrid",),
+    blends: Sequence[bool] = (True, False),
+) -> tuple[Configuration, ...]:
+    """Return the configurations worth comparing.
+
+    Args:
+        depths: Candidate depths that reranking is tried at; the first stage alone is tried at the deepest.
+        modes: First stages tried without reranking.
+        reranked_modes: First stages tried with reranking, at every depth.
+        blends: With the reranker's blend, without it, or both.
+    """
+    alone = [Configuration(mode=mode, candidate_depth=max(depths), rerank=False) for mode in modes]
+    reranked = [
+        Configuration(mode=mode, candidate_depth=depth, blend=blend)
+        for mode in reranked_modes
+        for blend in blends
+        for depth in sorted(set(depths))
+    ]
+    return (*alone, *reranked)

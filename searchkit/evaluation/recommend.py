@@ -1,0 +1,103 @@
+"""From measured systems to one to use, with the reasons in words. Not to rerank is a possible answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from searchkit.evaluation.report import Difference, Recommendation, SystemReport
+
+TOLERANCE = 0.005
+"""A system this close to the best on the primary measure is as good, so the faster of the two is taken."""
+
+SIGNIFICANT = 0.05
+
+
+def recommend(
+    systems: Sequence[SystemReport], baseline: str, primary: str, latency_budget_ms: float | None = None
+) -> Recommendation:
+    """Return the system to use.
+
+    The best within the latency budget, or a faster one within `TOLERANCE` of it. If that differs from the baseline
+    only by what may be luck, or is worse, it is the baseline.
+
+    Args:
+        systems: All that were measured, the baseline among them.
+        baseline: Name of the one to beat.
+        primary: The measure that decides.
+        latency_budget_ms: Bound on the 95th percentile; systems without timings are within any budget.
+    """
+    base = next(system for system in systems if system.name == baseline)
+    within = [system for system in systems if _is_within(system, latency_budget_ms)] or [base]
+    best = max(within, key=lambda system: system.measures[primary])
+    close = [system for system in within if system.measures[primary] >= best.measures[primary] - TOLERANCE]
+    timed = [system for system in close if system.latency is not None]
+    winner = min(timed, key=_p95) if timed else best
+    if winner.name != base.name and not _is_better(winner.difference):
+        winner = base
+    sentences = [_choice(winner, base, primary), *_reasons(winner, best, base, primary)]
+    if latency_budget_ms is not None:
+        sentences.append(_budget(systems, within, base, latency_budget_ms))
+    configuration = winner.configuration
+    return Recommendation(
+        system=winner.name,
+        is_reranking=None if configuration is None else configuration.rerank,
+        sentences=tuple(sentences),
+    )
+
+
+def _is_within(system: SystemReport, budget_ms: float | None) -> bool:
+    return budget_ms is None or system.latency is None or system.latency.p95_ms <= budget_ms
+
+
+def _p95(system: SystemReport) -> float:
+    return system.latency.p95_ms if system.latency is not None else float("inf")
+
+
+def _is_better(difference: Difference | None) -> bool:
+    return difference is not None and difference.mean > 0 and difference.p_corrected < SIGNIFICANT
+
+
+def _choice(winner: SystemReport, base: SystemReport, primary: str) -> str:
+    value = f"{primary} {winner.measures[primary]:.3f}"
+    if winner.configuration is not None and not winner.configuration.rerank:
+        return f"Do not rerank: use {winner.name} ({value}{_times(winner)})."
+    if winner.name == base.name:
+        return f"Use {winner.name} ({value}{_times(winner)}): nothing is better beyond luck."
+    return f"Use {winner.name} ({value}{_times(winner)}): {_gain(winner.difference)} over {base.name}{_times(base)}."
+
+
+def _reasons(winner: SystemReport, best: SystemReport, base: SystemReport, primary: str) -> list[str]:
+    if winner.name == best.name:
+        return []
+    if winner.name != base.name:
+        lead = best.measures[primary] - winner.measures[primary]
+        return [f"{best.name} is {lead:.3f} better, too little to pay for it{_times(best)}."]
+    if best.difference is None or best.difference.mean <= 0:
+        return []
+    return [
+        f"{best.name} is ahead by {_gain(best.difference)}, which may be luck: judge more queries to tell."
+        if not _is_better(best.difference)
+        else f"{best.name} is ahead by {_gain(best.difference)}, too little to pay for it{_times(best)}."
+    ]
+
+
+def _gain(difference: Difference | None) -> str:
+    if difference is None:
+        return "nothing"
+    probability = "p < 0.001" if difference.p_corrected < 0.001 else f"p = {difference.p_corrected:.3f}"
+    return f"{difference.mean:+.3f} [{difference.low:+.3f}, {difference.high:+.3f}] ({probability})"
+
+
+def _times(system: SystemReport) -> str:
+    if system.latency is None:
+        return ""
+    return f", p50 {system.latency.p50_ms:.0f} ms, p95 {system.latency.p95_ms:.0f} ms"
+
+
+def _budget(
+    systems: Sequence[SystemReport], within: Sequence[SystemReport], base: SystemReport, budget_ms: float
+) -> str:
+    count = sum(_is_within(system, budget_ms) for system in systems)
+    if count == 0:
+        return f"Nothing stays within {budget_ms:.0f} ms at the 95th percentile; {base.name} is the least to ask for."
+    return f"{len(within)} of {len(systems)} systems stay within {budget_ms:.0f} ms at the 95th percentile."
