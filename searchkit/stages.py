@@ -164,11 +164,13 @@ class PairScores:
         logits: Raw model outputs, shape ``(n,)``, float32; NaN marks a pair that the deadline left unscored.
         truncated_tokens: Tokens of each text that the model could not see, shape ``(n,)``, int64.
         engine: What scored them ("torch fp32 cpu").
+        cached: Which scores were known before, shape ``(n,)``, bool; ``None`` if the reranker remembers none.
     """
 
     logits: NDArray[np.float32]
     truncated_tokens: NDArray[np.int64]
     engine: str
+    cached: NDArray[np.bool_] | None = None
 
 
 @runtime_checkable

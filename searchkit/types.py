@@ -126,6 +126,7 @@ class SearchResult(Frozen, Sequence[Hit]):
         timings: Milliseconds per stage.
         candidate_count: Passages that stage 1 handed to stage 2.
         scored_count: Passages that stage 2 scored.
+        cached_count: Windows whose score was known from an earlier search; the model did not run for them.
         truncated_count: Candidates whose scored window lost tokens to stage 2's length limit.
         query_truncated_tokens: Tokens of the query that the bi-encoder could not see.
         reranker: Name of the cross-encoder.
@@ -143,6 +144,7 @@ class SearchResult(Frozen, Sequence[Hit]):
     timings: Timings = Timings()
     candidate_count: int = Field(default=0, ge=0)
     scored_count: int = Field(default=0, ge=0)
+    cached_count: int = Field(default=0, ge=0)
     truncated_count: int = Field(default=0, ge=0)
     query_truncated_tokens: int = Field(default=0, ge=0)
     reranker: str | None = None
