@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from searchkit.evaluation.report import Difference, Recommendation, SystemReport
 
@@ -28,12 +28,12 @@ def recommend(
     """
     base = next(system for system in systems if system.name == baseline)
     within = [system for system in systems if _is_within(system, latency_budget_ms)] or [base]
-    best = max(within, key=lambda system: system.measures[primary])
+    best = max(within, key=_by(primary))
     close = [system for system in within if system.measures[primary] >= best.measures[primary] - TOLERANCE]
     timed = [system for system in close if system.latency is not None]
     winner = min(timed, key=_p95) if timed else best
     if winner.name != base.name and not _is_better(winner.difference):
-        winner = base
+        winner = base if base in within else max(filter(_is_first_stage, within), key=_by(primary), default=base)
     sentences = [_choice(winner, base, primary), *_reasons(winner, best, base, primary)]
     if latency_budget_ms is not None:
         sentences.append(_budget(systems, within, base, latency_budget_ms))
@@ -49,6 +49,14 @@ def _is_within(system: SystemReport, budget_ms: float | None) -> bool:
     return budget_ms is None or system.latency is None or system.latency.p95_ms <= budget_ms
 
 
+def _is_first_stage(system: SystemReport) -> bool:
+    return system.configuration is not None and not system.configuration.rerank
+
+
+def _by(primary: str) -> Callable[[SystemReport], float]:
+    return lambda system: system.measures[primary]
+
+
 def _p95(system: SystemReport) -> float:
     return system.latency.p95_ms if system.latency is not None else float("inf")
 
@@ -59,7 +67,7 @@ def _is_better(difference: Difference | None) -> bool:
 
 def _choice(winner: SystemReport, base: SystemReport, primary: str) -> str:
     value = f"{primary} {winner.measures[primary]:.3f}"
-    if winner.configuration is not None and not winner.configuration.rerank:
+    if _is_first_stage(winner):
         return f"Do not rerank: use {winner.name} ({value}{_times(winner)})."
     if winner.name == base.name:
         return f"Use {winner.name} ({value}{_times(winner)}): nothing is better beyond luck."

@@ -58,7 +58,7 @@ def test_test_comes_before_dev_and_a_split_can_be_named(beir):
     (beir / "qrels" / "dev.tsv").write_text("1\td9\t1\n")
     assert read_judged(beir).qrels["1"] == {"d1": 1}
     assert read_judged(beir, split="dev").qrels == {"1": {"d9": 1}}
-    with pytest.raises(ConfigError, match="no train.tsv: it holds dev, test"):
+    with pytest.raises(ConfigError, match=r"no train\.tsv: it holds dev, test"):
         read_judged(beir, split="train")
 
 

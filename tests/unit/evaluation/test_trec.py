@@ -1,4 +1,5 @@
 import gzip
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -40,7 +41,7 @@ def test_tools_that_sort_in_single_precision_keep_our_order(tmp_path):
     scores = [0.9, 0.9 - 1e-12, 0.9 - 2e-12, 0.1]
     write_run(Run("a", {"q": tuple(ScoredPassage(f"p{i}", s) for i, s in enumerate(scores))}), tmp_path / "a.run")
     written = [np.float32(line.split()[4]) for line in (tmp_path / "a.run").read_text().splitlines()]
-    assert all(later < earlier for earlier, later in zip(written, written[1:], strict=False))
+    assert all(later < earlier for earlier, later in pairwise(written))
 
 
 def test_a_run_keeps_its_scores_where_they_agree_with_its_order(tmp_path):
