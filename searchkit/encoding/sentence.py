@@ -20,11 +20,13 @@ from searchkit.models.device import resolve_device
 from searchkit.models.hashing import tokenizer_hash, weight_hash
 from searchkit.models.lookup import DEFAULT_ENCODER, ModelFolder, ModelNotFoundError, find_model
 from searchkit.models.once import Once
-from searchkit.models.tokenizer import Padding, find_padding, load_tokenizer
+from searchkit.models.tokenizer import Padding, load_tokenizer
 from searchkit.stages import EncoderFingerprint, Span, Vectors
 
 if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
+
+Ids = NDArray[np.int64]
 
 _TYPICAL_TOKENS = 128  # a batch may hold batch_size texts of this length, or fewer longer ones
 
@@ -38,15 +40,6 @@ class _Opened:
     max_tokens: int
     query_prompt: str
     passage_prompt: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Tokenizers:
-    """Two of the same tokenizer: truncation is a setting of the object, so one cannot serve both uses."""
-
-    cutting: Tokenizer
-    whole: Tokenizer
-    padding: Padding
 
 
 class SentenceEncoder:
@@ -90,7 +83,7 @@ class SentenceEncoder:
         self._max_tokens = max_tokens
         self._offline = offline
         self._opened: Once[_Opened] = Once(self._open)
-        self._tokenizers: Once[_Tokenizers] = Once(self._open_tokenizers)
+        self._spans: Once[Tokenizer] = Once(self._load_spans)
         self._engine: Once[TorchSentenceEngine] = Once(self._load_engine)
 
     def __repr__(self) -> str:
@@ -145,7 +138,7 @@ class SentenceEncoder:
     def token_spans(self, text: str) -> list[Span]:
         """Return the character offsets of the text's tokens, without special tokens and without truncation."""
         check_texts([text])
-        encoding = self._tokenizers.get().whole.encode(text, add_special_tokens=False)
+        encoding = self._spans.get().encode(text, add_special_tokens=False)
         return [(start, end) for start, end in encoding.offsets if end > start]
 
     def _encode(self, texts: Sequence[str], prompt: str) -> Vectors:
@@ -153,28 +146,18 @@ class SentenceEncoder:
         vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
         if not texts:
             return vectors
-        if not self._opened.get().layout.is_plain:
+        engine = self._engine.get()
+        if engine.tokenizer is None or not self._opened.get().layout.is_plain:
             for start in range(0, len(texts), self._batch_size):
                 batch = slice(start, start + self._batch_size)
-                vectors[batch] = self._unit(self._engine.get().run_texts(texts[batch], prompt))
+                vectors[batch] = self._unit(engine.run_texts(texts[batch], prompt))
             return vectors
-        encodings = self._tokenizers.get().cutting.encode_batch_fast([prompt + text for text in texts])
+        encodings = engine.tokenizer.encode_batch_fast([prompt + text for text in texts])
         budget = self._batch_size * _TYPICAL_TOKENS
         for rows in token_budget_batches([len(encoding.ids) for encoding in encodings], budget):
-            vectors[rows] = self._unit(self._run([encodings[row] for row in rows]))
+            ids, mask, type_ids = _padded([encodings[row] for row in rows], engine.padding)
+            vectors[rows] = self._unit(engine.run_tokens(ids, mask, type_ids))
         return vectors
-
-    def _run(self, encodings: list[Encoding]) -> NDArray[np.float32]:
-        padding = self._tokenizers.get().padding
-        length = max(len(encoding.ids) for encoding in encodings)
-        ids = np.full((len(encodings), length), padding.token_id, dtype=np.int64)
-        type_ids = np.full_like(ids, padding.type_id)
-        mask = np.zeros_like(ids)
-        for row, encoding in enumerate(encodings):
-            count = len(encoding.ids)
-            columns = slice(length - count, length) if padding.side == "left" else slice(0, count)
-            ids[row, columns], type_ids[row, columns], mask[row, columns] = encoding.ids, encoding.type_ids, 1
-        return self._engine.get().run_tokens(ids, mask, type_ids)
 
     def _unit(self, vectors: NDArray[np.float32]) -> Vectors:
         return unit_rows(vectors, self.dimension, self._opened.get().folder.name)
@@ -197,15 +180,10 @@ class SentenceEncoder:
             passage_prompt=layout.passage_prompt if passage is None else passage,
         )
 
-    def _open_tokenizers(self) -> _Tokenizers:
+    def _load_spans(self) -> Tokenizer:
         opened = self._opened.get()
         try:
-            whole, cutting = (load_tokenizer(opened.folder.path) for _ in range(2))
-            if opened.layout.lowercase:
-                _lowercase_first(whole)
-                _lowercase_first(cutting)
-            cutting.enable_truncation(opened.max_tokens)
-            return _Tokenizers(cutting, whole, find_padding(opened.folder.path, whole))
+            return load_tokenizer(opened.folder.path)
         except Exception as error:  # tokenizers raises bare Exception for a definition it cannot parse
             raise EncodingError(
                 f"The tokenizer of {opened.folder.name!r} in {str(opened.folder.path)!r} cannot be loaded: {error}."
@@ -221,9 +199,14 @@ class SentenceEncoder:
             ) from error
 
 
-def _lowercase_first(tokenizer: Tokenizer) -> None:
-    from tokenizers.normalizers import Lowercase
-    from tokenizers.normalizers import Sequence as Chain
-
-    steps = [Lowercase()] if tokenizer.normalizer is None else [Lowercase(), tokenizer.normalizer]
-    tokenizer.normalizer = Chain(steps)
+def _padded(encodings: list[Encoding], padding: Padding) -> tuple[Ids, Ids, Ids]:
+    """Return ids, attention mask and token types, each of shape ``(n, longest)``."""
+    length = max(len(encoding.ids) for encoding in encodings)
+    ids = np.full((len(encodings), length), padding.token_id, dtype=np.int64)
+    type_ids = np.full_like(ids, padding.type_id)
+    mask = np.zeros_like(ids)
+    for row, encoding in enumerate(encodings):
+        count = len(encoding.ids)
+        columns = slice(length - count, length) if padding.side == "left" else slice(0, count)
+        ids[row, columns], type_ids[row, columns], mask[row, columns] = encoding.ids, encoding.type_ids, 1
+    return ids, mask, type_ids

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from searchkit.models.quiet import no_progress_bars
+from searchkit.models.tokenizer import Padding, unbounded
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 
 class TorchSentenceEngine:
-    """Runs a sentence-transformers model on batches that were cut and tokenized elsewhere.
+    """Runs a sentence-transformers model on batches of token ids, or of texts where a model reads no plain ids.
+
+    Attributes:
+        name: Library, precision and device, for people.
+        tokenizer: The model's Rust tokenizer, cutting at ``max_tokens``; ``None`` if it has none.
+        padding: How batches of its ids are padded.
 
     Args:
         folder: The model.
@@ -39,6 +48,13 @@ class TorchSentenceEngine:
         self._model.eval()
         self._model.max_seq_length = max_tokens
         self._device = device
+        self.padding = Padding()
+        self.tokenizer: Tokenizer | None = None
+        wrapper: Any = self._model.tokenizer
+        if getattr(wrapper, "is_fast", False):
+            self.tokenizer = unbounded(wrapper.backend_tokenizer)
+            self.tokenizer.enable_truncation(max_tokens)
+            self.padding = Padding(int(wrapper.pad_token_id or 0), int(wrapper.pad_token_type_id), wrapper.padding_side)
         self.name = f"torch {str(next(self._model.parameters()).dtype).removeprefix('torch.')} {device}"
 
     @property

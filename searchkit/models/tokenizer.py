@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,18 +56,50 @@ def load_tokenizer(folder: Path) -> Tokenizer:
 
     definition = folder / "tokenizer.json"
     if not definition.is_file():
-        return load_transformers_tokenizer(folder)
+        return load_transformers_tokenizer(folder).tokenizer
     return unbounded(Tokenizer.from_str(definition.read_text(encoding="utf-8")))
 
 
-def load_transformers_tokenizer(folder: Path) -> Tokenizer:
-    """Return the Rust tokenizer that transformers builds from a model folder, truncation and padding switched off."""
+@dataclass(frozen=True, slots=True)
+class TokenizerFacts:
+    """A tokenizer as transformers sets it up.
+
+    Attributes:
+        tokenizer: The Rust tokenizer, without truncation and padding.
+        padding: How batches are padded.
+        truncation_side: Which end of a text is cut, "right" or "left".
+        has_type_ids: Whether the model is given token types.
+    """
+
+    tokenizer: Tokenizer
+    padding: Padding
+    truncation_side: str
+    has_type_ids: bool
+
+
+def load_transformers_tokenizer(folder: Path) -> TokenizerFacts:
+    """Return the tokenizer that transformers builds from a model folder.
+
+    Raises:
+        OSError: A file is missing or unreadable.
+        ValueError: No fast tokenizer can be made of it.
+    """
     from transformers import AutoTokenizer
 
     wrapper = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     if not getattr(wrapper, "is_fast", False):
-        raise ValueError(f"{type(wrapper).__name__} in {str(folder)!r} has no fast (Rust) version")
-    return unbounded(wrapper.backend_tokenizer)
+        raise ValueError(f"{type(wrapper).__name__} has no fast (Rust) version")
+    token_id = wrapper.pad_token_id
+    return TokenizerFacts(
+        tokenizer=unbounded(wrapper.backend_tokenizer),
+        padding=Padding(
+            token_id=0 if token_id is None else int(token_id),
+            type_id=int(wrapper.pad_token_type_id),
+            side=str(wrapper.padding_side),
+        ),
+        truncation_side=str(wrapper.truncation_side),
+        has_type_ids="token_type_ids" in wrapper.model_input_names,
+    )
 
 
 def unbounded(tokenizer: Tokenizer) -> Tokenizer:
@@ -76,23 +107,6 @@ def unbounded(tokenizer: Tokenizer) -> Tokenizer:
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer
-
-
-def find_padding(folder: Path, tokenizer: Tokenizer) -> Padding:
-    """Return how the model's batches are padded."""
-    config = read_json(folder / "config.json")
-    settings = read_json(folder / "tokenizer_config.json")
-    token_id = config.get("pad_token_id")
-    if not isinstance(token_id, int):
-        token = settings.get("pad_token")
-        content = token.get("content") if isinstance(token, Mapping) else token
-        found = tokenizer.token_to_id(content) if isinstance(content, str) else None
-        token_id = found if found is not None else 0
-    return Padding(
-        token_id=token_id,
-        type_id=int(settings.get("pad_token_type_id", 0)),
-        side=str(settings.get("padding_side", "right")),
-    )
 
 
 def max_length(folder: Path) -> int:

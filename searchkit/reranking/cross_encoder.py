@@ -1,0 +1,232 @@
+"""`CrossEncoderReranker`: any Hugging Face cross-encoder with one label."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypedDict, cast, get_args, overload
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from typing_extensions import NotRequired
+
+from searchkit.config import RerankerProfile
+from searchkit.deadline import Deadline
+from searchkit.errors import ConfigError, ModelLoadError, RerankError
+from searchkit.models.lookup import DEFAULT_RERANKER, ModelFolder, ModelNotFoundError, find_model
+from searchkit.models.once import Once
+from searchkit.reranking.engines.base import Precision
+from searchkit.reranking.loading import LoadedModel, load_model
+from searchkit.reranking.model_files import CrossEncoderFiles, read_files, read_profile
+from searchkit.reranking.scoring import Pace, score
+from searchkit.stages import PairScores
+
+Pair = tuple[str, str]
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class RankedDocument(TypedDict):
+    """One entry of `CrossEncoderReranker.rank`, as sentence-transformers returns it."""
+
+    corpus_id: int
+    score: float
+    text: NotRequired[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """What is known of the model from its files; nothing here needs torch."""
+
+    folder: ModelFolder
+    files: CrossEncoderFiles
+    profile: RerankerProfile
+
+
+class CrossEncoderReranker:
+    """Scores (query, text) pairs; the same scores as ``sentence_transformers.CrossEncoder`` on the same weights.
+
+    Nothing is looked up or loaded before it is needed. Safe to use from several threads.
+
+    Args:
+        model: A folder or a model name, see `searchkit.models.find_model`; default is the one that searchkit ships.
+        device: "auto" (a GPU where there is one), "cpu", "cuda", "cuda:N" or "mps".
+        max_length: Longest pair in tokens, special tokens included; ``None`` takes what the model can read.
+        token_budget: Padded tokens in one batch; ``None`` takes what suits the device.
+        precision: "auto" (fp32 on a CPU, fp16 on an accelerator), "fp32", "fp16" or "bf16".
+        profile: Calibration, blend and criteria template; ``None`` takes ``searchkit.json`` from the model's folder.
+        offline: Never ask the hub.
+
+    Raises:
+        ConfigError: An argument cannot work.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] = DEFAULT_RERANKER,
+        *,
+        device: str = "auto",
+        max_length: int | None = None,
+        token_budget: int | None = None,
+        precision: Precision = "auto",
+        profile: RerankerProfile | None = None,
+        offline: bool = False,
+    ) -> None:
+        if max_length is not None and max_length < 8:
+            raise ConfigError(f"max_length must be at least 8, not {max_length!r}.")
+        if token_budget is not None and token_budget < 1:
+            raise ConfigError(f"token_budget must be at least 1, not {token_budget!r}.")
+        if precision not in get_args(Precision):
+            raise ConfigError(f"precision must be one of {', '.join(get_args(Precision))}, not {precision!r}.")
+        self._requested = model
+        self._device = device
+        self._max_length = max_length
+        self._token_budget = token_budget
+        self._precision = precision
+        self._profile = profile
+        self._offline = offline
+        self._pace = Pace()
+        self._opened: Once[_Opened] = Once(self._open)
+        self._loaded: Once[LoadedModel] = Once(self._load)
+
+    def __repr__(self) -> str:
+        return f"CrossEncoderReranker({os.fspath(self._requested)!r}, device={self._device!r})"
+
+    @property
+    def name(self) -> str:
+        """Name of the model, as shown in results."""
+        requested = os.fspath(self._requested)
+        return self._opened.get().folder.name if self._opened.is_made else Path(requested).name or requested
+
+    @property
+    def profile(self) -> RerankerProfile:
+        """Calibration, blend and criteria template that belong to the model."""
+        return self._profile or self._opened.get().profile
+
+    @property
+    def model_path(self) -> Path:
+        """The folder that the weights came from, loadable by transformers."""
+        return self._opened.get().folder.path
+
+    @property
+    def max_length(self) -> int:
+        """Longest pair in tokens, special tokens included; what lies beyond is not seen."""
+        longest = self._opened.get().files.max_length
+        return min(self._max_length or longest, longest)
+
+    def compose(self, query: str, criteria: str | None = None) -> str:
+        """Return what the model reads as the query: the query and, in its template, the criteria."""
+        return self.profile.compose(query, criteria)
+
+    def load(self) -> None:
+        """Load the model now rather than at the first pair.
+
+        Raises:
+            ModelLoadError: It cannot be found or loaded.
+        """
+        self._loaded.get()
+
+    def score_pairs(self, pairs: Sequence[Pair], *, deadline: Deadline | None = None) -> PairScores:
+        """Score (query, text) pairs.
+
+        Args:
+            pairs: In order of promise if there is a deadline: what it leaves unscored is the tail of this order.
+            deadline: When to stop; checked between batches, which are kept short enough to end in time.
+
+        Raises:
+            RerankError: The model could not be loaded or run, or returned NaN; the message names the pair.
+        """
+        _check_pairs(pairs)
+        loaded = self._loaded.get()
+        engine = loaded.engine
+        encoded = loaded.pairing.encode(pairs)
+        budget = self._token_budget or engine.token_budget
+        logits = score(engine, encoded, token_budget=budget, deadline=deadline or Deadline(), pace=self._pace)
+        truncated = np.array([pair.truncated_tokens for pair in encoded], dtype=np.int64)
+        return PairScores(logits, truncated, engine.name)
+
+    @overload
+    def predict(self, pairs: Pair) -> np.float32: ...  # type: ignore[overload-overlap]  # a pair is one of str
+    @overload
+    def predict(self, pairs: Sequence[Sequence[str]] | NDArray[np.str_]) -> NDArray[np.float32]: ...
+    def predict(self, pairs: Pair | Sequence[Sequence[str]] | NDArray[np.str_]) -> NDArray[np.float32] | np.float32:
+        """Return the score of each pair, with the activation that the model declares (logits for Identity).
+
+        Args:
+            pairs: (query, text) pairs, or one pair of strings.
+
+        Returns:
+            Shape ``(n,)``, float32, in order; for one pair of strings a float32 scalar.
+
+        Raises:
+            RerankError: The model could not be loaded or run, or returned NaN.
+        """
+        rows: list[Any] = pairs.tolist() if isinstance(pairs, np.ndarray) else list(pairs)
+        is_single = len(rows) > 0 and isinstance(rows[0], str)
+        scores = self._activated(self._logits([rows] if is_single else rows))
+        return cast("np.float32", scores[0]) if is_single else scores
+
+    def rank(
+        self,
+        query: str,
+        documents: Sequence[str],
+        top_k: int | None = None,
+        return_documents: bool = False,  # the signature of the class it stands in for
+        criteria: str | None = None,
+    ) -> list[RankedDocument]:
+        """Return the documents best first, equal logits in the order given.
+
+        Args:
+            query: The query.
+            documents: Texts to order.
+            top_k: Return so many at most; ``None`` returns all.
+            return_documents: Put each text into its entry.
+            criteria: What makes a document relevant, in words.
+
+        Raises:
+            ConfigError: ``top_k`` is below 1.
+            RerankError: The model could not be loaded or run, or returned NaN.
+        """
+        if top_k is not None and top_k < 1:
+            raise ConfigError(f"top_k must be at least 1, not {top_k!r}.")
+        composed = self.compose(query, criteria)
+        logits = self._logits([(composed, document) for document in documents])
+        scores = self._activated(logits)
+        order = np.argsort(-logits, kind="stable")[:top_k]
+        entries: list[RankedDocument] = [{"corpus_id": int(row), "score": float(scores[row])} for row in order]
+        if return_documents:
+            for entry in entries:
+                entry["text"] = documents[entry["corpus_id"]]
+        return entries
+
+    def _logits(self, pairs: Sequence[Sequence[str]]) -> NDArray[np.float32]:
+        return self.score_pairs(cast("Sequence[Pair]", pairs)).logits
+
+    def _activated(self, logits: ArrayLike) -> NDArray[np.float32]:
+        return self._opened.get().files.activation(np.asarray(logits, dtype=np.float32))
+
+    def _open(self) -> _Opened:
+        try:
+            folder = find_model(self._requested, offline=self._offline)
+        except ModelNotFoundError as error:
+            raise ModelLoadError(f"The reranker could not be loaded. {error}") from error
+        return _Opened(folder, read_files(folder.path), read_profile(folder.path))
+
+    def _load(self) -> LoadedModel:
+        return load_model(self.model_path, device=self._device, precision=self._precision, max_length=self.max_length)
+
+
+def _check_pairs(pairs: Sequence[Any]) -> None:
+    """Refuse what a tokenizer cannot read, with the pair's index."""
+    for index, pair in enumerate(pairs):
+        if isinstance(pair, str) or len(pair) != 2 or not all(isinstance(text, str) for text in pair):
+            raise RerankError(f"Pair {index} is not two strings (query, text) but {type(pair).__name__}.")
+        broken = next((text for text in pair if _SURROGATE.search(text)), None)
+        if broken is not None:
+            raise RerankError(
+                f"Pair {index} holds a lone surrogate, which is not valid Unicode; clean it with "
+                "text.encode('utf-8', 'replace').decode()."
+            )

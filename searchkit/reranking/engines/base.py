@@ -1,0 +1,36 @@
+"""The contract of an engine: token ids in, logits out."""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from searchkit.reranking.packing import TokenBatch
+
+Precision = Literal["auto", "fp32", "fp16", "bf16"]
+EngineName = Literal["auto", "torch", "onnx"]
+
+
+class OutOfMemoryError(Exception):
+    """An engine's device had no room for a batch; a smaller one may fit. Never leaves this package."""
+
+
+class Engine(Protocol):
+    """A loaded cross-encoder. Implementations are safe to call from several threads."""
+
+    @property
+    def name(self) -> str:
+        """Library, precision and device, for people ("torch fp32 cpu")."""
+
+    @property
+    def token_budget(self) -> int:
+        """Padded tokens in one batch that suit this engine and device."""
+
+    def run(self, batch: TokenBatch) -> NDArray[np.float32]:
+        """Return the logit of each pair, shape ``(pairs,)``, before any activation.
+
+        Raises:
+            OutOfMemoryError: The batch does not fit the device's memory.
+        """

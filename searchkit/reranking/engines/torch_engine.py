@@ -1,0 +1,142 @@
+"""The reference engine: any sequence-classification model of transformers, padded, on torch."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from searchkit.errors import ModelLoadError
+from searchkit.models.device import device_kind
+from searchkit.models.quiet import no_progress_bars
+from searchkit.models.tokenizer import TokenizerFacts
+from searchkit.reranking.engines.base import OutOfMemoryError, Precision
+from searchkit.reranking.packing import TokenBatch
+
+if TYPE_CHECKING:
+    import torch
+
+_TOKEN_BUDGETS = {"cpu": 2048, "mps": 8192, "cuda": 32768}
+_MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory")
+
+
+class TorchEngine:
+    """Runs a model that transformers can load.
+
+    Args:
+        folder: The model.
+        tokenizer: Its tokenizer, for how batches are padded.
+        device: A resolved device ("cpu", "cuda", "cuda:1", "mps").
+        precision: "auto" is fp32 on a CPU and fp16 on an accelerator.
+
+    Raises:
+        ModelLoadError: The files do not make a complete cross-encoder.
+    """
+
+    def __init__(self, folder: Path, tokenizer: TokenizerFacts, device: str, precision: Precision = "auto") -> None:
+        self._padding = tokenizer.padding
+        self._device = device
+        self._precision = _concrete(precision, device)
+        self._model = load_model(folder).to(device=device, dtype=_dtype(self._precision))
+        if self._precision == "fp16" and precision == "auto" and not self._is_finite():
+            self._precision = "bf16"  # activations beyond 65504: bf16 has fp32's range, at a tenth of fp16's accuracy
+            self._model = load_model(folder).to(device=device, dtype=_dtype(self._precision))
+        self._has_type_ids = tokenizer.has_type_ids and accepts_type_ids(self._model)
+
+    @property
+    def name(self) -> str:
+        """Library, precision and device."""
+        return f"torch {self._precision} {self._device}"
+
+    @property
+    def token_budget(self) -> int:
+        """Padded tokens in one batch that suit the device."""
+        return _TOKEN_BUDGETS[device_kind(self._device)]
+
+    def run(self, batch: TokenBatch) -> NDArray[np.float32]:
+        """Return the logit of each pair, shape ``(pairs,)``, float32.
+
+        Raises:
+            OutOfMemoryError: The batch does not fit the device's memory.
+        """
+        import torch
+
+        ids, mask, type_ids = batch.padded(self._padding)
+        arrays = {"input_ids": ids, "attention_mask": mask}
+        if self._has_type_ids:
+            arrays["token_type_ids"] = type_ids
+        try:
+            with torch.inference_mode():
+                inputs = {name: torch.from_numpy(array).to(self._device) for name, array in arrays.items()}
+                logits = self._model(**inputs).logits
+                return logits[:, 0].float().cpu().numpy()  # type: ignore[no-any-return]
+        except (RuntimeError, MemoryError) as error:  # torch's own out-of-memory errors are RuntimeErrors
+            if is_out_of_memory(error):
+                if device_kind(self._device) == "cuda":
+                    torch.cuda.empty_cache()
+                raise OutOfMemoryError(str(error)) from error
+            raise
+
+    def _is_finite(self) -> bool:
+        ids = np.arange(64, dtype=np.int32) % int(self._model.config.vocab_size)
+        probe = TokenBatch(ids, np.zeros_like(ids), np.array([0, 64], dtype=np.int32))
+        return bool(np.isfinite(self.run(probe)).all())
+
+
+def load_model(folder: Path) -> Any:
+    """Return the model in fp32 on the CPU, ready for inference.
+
+    Raises:
+        ModelLoadError: The files cannot be read, need code of their own, or lack weights.
+    """
+    import torch
+    from transformers import AutoModelForSequenceClassification
+
+    try:
+        with no_progress_bars():
+            model, info = AutoModelForSequenceClassification.from_pretrained(
+                str(folder),
+                local_files_only=True,
+                use_safetensors=True,
+                trust_remote_code=False,
+                dtype=torch.float32,
+                output_loading_info=True,
+            )
+    except Exception as error:  # transformers raises nearly anything for a folder that does not fit
+        raise ModelLoadError(f"transformers cannot load the cross-encoder in {str(folder)!r}: {error}") from error
+    if info["missing_keys"]:
+        missing = sorted(info["missing_keys"])
+        raise ModelLoadError(
+            f"The weights in {str(folder)!r} lack {len(missing)} of the model's tensors ({', '.join(missing[:3])}): "
+            "this is no trained cross-encoder."
+        )
+    return model.eval()
+
+
+def accepts_type_ids(model: Any) -> bool:
+    """Return whether the model reads token types."""
+    return "token_type_ids" in inspect.signature(model.forward).parameters
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error says that memory ran out; torch has a class for it on CUDA only."""
+    import torch
+
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _MEMORY_WORDS)
+
+
+def _concrete(precision: Precision, device: str) -> Precision:
+    if precision != "auto":
+        return precision
+    return "fp32" if device_kind(device) == "cpu" else "fp16"
+
+
+def _dtype(precision: Precision) -> torch.dtype:
+    import torch
+
+    return {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]

@@ -1,0 +1,138 @@
+"""One model, many callers: concurrent requests share engine calls, each comes back in time and with its own scores."""
+
+from __future__ import annotations
+
+import copy
+import threading
+import uuid
+from collections.abc import Sequence
+from dataclasses import replace
+from types import TracebackType
+
+import numpy as np
+
+from searchkit.config import RerankerProfile
+from searchkit.deadline import Deadline
+from searchkit.errors import RerankError
+from searchkit.reranking.engine_thread import EngineLimits, EngineThread, engine_thread_of
+from searchkit.reranking.pair_queue import Pair, Ticket
+from searchkit.reranking.score_cache import CachedScore, PairScoreCache, pair_keys
+from searchkit.stages import PairScores, Reranker
+
+
+class ScheduledReranker:
+    """A reranker that many threads may call at once; satisfies `searchkit.stages.Reranker` itself.
+
+    - Calls that wait at the same time are merged into one engine call of bounded size; there is no timer, so a lone
+      call starts at once. The same pair asked twice at once is scored once.
+    - Fair: callers take turns, a chunk each, so that a small request beside a large one is served soon.
+    - A deadline holds whatever the model does: the call returns what is scored by then, NaN for the rest, and its
+      pairs leave the queue. So they do when the caller is interrupted.
+    - A failing batch of several callers is tried again caller by caller. Out of memory halves the batch first.
+    - A call that hangs fails its callers after ``limits.hang_s``, and another thread takes over.
+
+    Scores do not depend on the merging where the engine is batch-invariant. Scheduled rerankers around the same
+    reranker object share one thread. After a fork the child starts a thread of its own.
+
+    Args:
+        reranker: What scores; a `ScheduledReranker` is unwrapped.
+        cache_bytes: Memory for scores of pairs asked before; 0 keeps none.
+        limits: Size and patience of an engine call; where the model is shared, those of the first hold.
+    """
+
+    def __init__(
+        self, reranker: Reranker, *, cache_bytes: int = 64 * 2**20, limits: EngineLimits | None = None
+    ) -> None:
+        self._reranker: Reranker = reranker.reranker if isinstance(reranker, ScheduledReranker) else reranker
+        self._engine_thread: EngineThread = engine_thread_of(self._reranker, limits or EngineLimits())
+        self._cache = PairScoreCache(cache_bytes) if cache_bytes else None
+        self._identity = uuid.uuid4().hex
+        self._profile: RerankerProfile | None = None
+        self._closing = threading.Lock()
+        self._is_closed = False
+
+    @property
+    def reranker(self) -> Reranker:
+        """The reranker that does the work."""
+        return self._reranker
+
+    @property
+    def name(self) -> str:
+        """Name of the model, as shown in results."""
+        return self._reranker.name
+
+    @property
+    def profile(self) -> RerankerProfile:
+        """Calibration, blend and criteria template of the model; asked for once."""
+        if self._profile is None:
+            self._profile = self._reranker.profile
+        return self._profile
+
+    def __enter__(self) -> ScheduledReranker:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the thread; it ends when nobody else uses this model. The reranker itself stays usable."""
+        with self._closing:
+            if not self._is_closed:
+                self._is_closed = True
+                self._engine_thread.release()
+
+    def score_pairs(self, pairs: Sequence[Pair], *, deadline: Deadline | None = None) -> PairScores:
+        """Score (query, text) pairs; what the deadline leaves unscored is NaN.
+
+        With a deadline, pairs are scored in the order given; put the most promising first.
+
+        Args:
+            pairs: What to score.
+            deadline: When the call returns at the latest.
+
+        Raises:
+            RerankError: The model could not be loaded or run, hangs, or returned NaN; or this object is closed.
+        """
+        if self._is_closed:
+            raise RerankError("this reranker is closed: make a new one, or close the kit last")
+        pairs = [(query, text) for query, text in pairs]
+        ticket = Ticket(pairs, deadline or Deadline())
+        keys = pair_keys(self._identity, pairs) if self._cache else []
+        cached = self._recall(ticket, keys)
+        missing = np.flatnonzero(~cached).tolist()
+        if missing and not ticket.deadline.is_over:
+            self._engine_thread.submit(ticket, missing)
+            self._engine_thread.wait(ticket)
+        if ticket.error is not None:
+            raise _for_this_caller(ticket.error) from ticket.error
+        self._remember(ticket, keys, missing)
+        return replace(ticket.scores(), cached=cached)
+
+    def _recall(self, ticket: Ticket, keys: Sequence[bytes]) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+        cached = np.zeros(len(ticket.pairs), dtype=np.bool_)
+        if self._cache is None:
+            return cached
+        for row, known in enumerate(self._cache.find(keys)):
+            if known is not None:
+                ticket.logits[row], ticket.truncated_tokens[row], ticket.engine = known
+                cached[row] = True
+        return cached
+
+    def _remember(self, ticket: Ticket, keys: Sequence[bytes], rows: Sequence[int]) -> None:
+        if self._cache is None:
+            return
+        logits, truncated = ticket.logits.tolist(), ticket.truncated_tokens.tolist()
+        self._cache.store(
+            (keys[row], CachedScore(logits[row], truncated[row], ticket.engine))
+            for row in rows
+            if not np.isnan(logits[row])
+        )
+
+
+def _for_this_caller(error: BaseException) -> RerankError:
+    """Return an exception of this caller's own: one object raised in several threads would mix their tracebacks."""
+    if isinstance(error, RerankError):
+        return copy.copy(error)
+    return RerankError(f"the reranker raised {type(error).__name__}: {error}; see the cause above")
