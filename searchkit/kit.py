@@ -14,6 +14,7 @@ from searchkit.collection import open_collection
 from searchkit.config import SearchKitConfig
 from searchkit.encoding import Bm25Encoder, SentenceEncoder
 from searchkit.errors import ConfigError
+from searchkit.foreign import candidates_from
 from searchkit.pipeline import TwoStagePipeline
 from searchkit.progress import progress_bar
 from searchkit.request import checked_request, checked_text
@@ -72,6 +73,7 @@ class SearchKit:
             sparse_encoder=sparse,
             config=settings,
         )
+        self._max_passage_chars = settings.ingest.max_passage_chars
         self._pipeline = TwoStagePipeline(
             encoder=dense,
             sparse_encoder=sparse,
