@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import os
 import threading
 import uuid
+import weakref
 from collections.abc import Sequence
 from dataclasses import replace
 from types import TracebackType
@@ -14,7 +16,7 @@ import numpy as np
 from searchkit.config import RerankerProfile
 from searchkit.deadline import Deadline
 from searchkit.errors import RerankError
-from searchkit.reranking.engine_thread import EngineLimits, EngineThread, engine_thread_of
+from searchkit.reranking.engine_thread import EngineLimits, EngineThread
 from searchkit.reranking.pair_queue import Pair, Ticket
 from searchkit.reranking.score_cache import CachedScore, PairScoreCache, pair_keys
 from searchkit.stages import PairScores, Reranker
@@ -44,7 +46,7 @@ class ScheduledReranker:
         self, reranker: Reranker, *, cache_bytes: int = 64 * 2**20, limits: EngineLimits | None = None
     ) -> None:
         self._reranker: Reranker = reranker.reranker if isinstance(reranker, ScheduledReranker) else reranker
-        self._engine_thread: EngineThread = engine_thread_of(self._reranker, limits or EngineLimits())
+        self._engine_thread: EngineThread = _engine_thread_of(self._reranker, limits or EngineLimits())
         self._cache = PairScoreCache(cache_bytes) if cache_bytes else None
         self._identity = uuid.uuid4().hex
         self._profile: RerankerProfile | None = None
@@ -99,7 +101,7 @@ class ScheduledReranker:
             raise RerankError("this reranker is closed: make a new one, or close the kit last")
         pairs = [(query, text) for query, text in pairs]
         ticket = Ticket(pairs, deadline or Deadline())
-        keys = pair_keys(self._identity, pairs) if self._cache else []
+        keys = pair_keys(self._identity, pairs) if self._cache is not None else []
         cached = self._recall(ticket, keys)
         missing = np.flatnonzero(~cached).tolist()
         if missing and not ticket.deadline.is_over:
@@ -136,3 +138,31 @@ def _for_this_caller(error: BaseException) -> RerankError:
     if isinstance(error, RerankError):
         return copy.copy(error)
     return RerankError(f"the reranker raised {type(error).__name__}: {error}; see the cause above")
+
+
+_threads: weakref.WeakValueDictionary[int, EngineThread] = weakref.WeakValueDictionary()
+_threads_lock = threading.Lock()
+
+
+def _engine_thread_of(reranker: Reranker, limits: EngineLimits) -> EngineThread:
+    """Return the one `EngineThread` of this reranker object, acquired; the first caller's ``limits`` hold.
+
+    By identity, not by equality: an EngineThread keeps its reranker alive, so no other object can get its id.
+    """
+    with _threads_lock:
+        thread = _threads.get(id(reranker))
+        if thread is None:
+            thread = _threads[id(reranker)] = EngineThread(reranker, limits)
+        thread.acquire()
+        return thread
+
+
+def _after_fork() -> None:
+    global _threads_lock  # the parent's lock may be held by a thread that the child does not have
+    _threads_lock = threading.Lock()
+    for thread in list(_threads.values()):
+        thread.reset_after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
