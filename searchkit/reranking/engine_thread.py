@@ -221,6 +221,9 @@ class EngineThread:
             return smaller
         with self._lock:  # what was given up meanwhile (closed, hung) is settled already and stays as it is
             self._queue.settle(cells, scores)
+            if np.isnan(scores.logits).all():  # the model sees no time for a single pair: nobody need wait
+                for chunk in part:
+                    self._queue.close(chunk.ticket)
         return []
 
     def _smaller(self, part: list[Chunk], error: Exception) -> list[list[Chunk]]:
@@ -247,9 +250,10 @@ class EngineThread:
             worker.call_started_at = None
         seconds = max(time.monotonic() - started, 1e-6)
         _check(scores, len(cells), deadline)
-        scored = ~np.isnan(scores.logits)
-        with self._lock:
-            self._learn(_cost([cells[row] for row in np.flatnonzero(scored)]) / seconds)
+        scored = np.flatnonzero(~np.isnan(scores.logits))
+        if scored.size:
+            with self._lock:
+                self._learn(_cost([cells[row] for row in scored]) / seconds)
         return scores
 
     def _learn(self, cost_per_s: float) -> None:
@@ -281,7 +285,7 @@ def _check(scores: PairScores, count: int, deadline: Deadline | None) -> None:
             f" {scores.truncated_tokens.shape} for {count} pairs: both must be ({count},)"
         )
     missing = int(np.isnan(scores.logits).sum())
-    if missing and (deadline is None or not deadline.is_over):
+    if missing and deadline is None:
         raise RerankError(f"the reranker returned NaN for {missing} of {count} pairs: its weights or inputs are broken")
 
 

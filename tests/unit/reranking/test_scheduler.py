@@ -356,6 +356,32 @@ def test_an_interrupted_caller_leaves_the_queue(quick):
     assert not [pair for pair in reranker.scored if pair[0] == "left"]
 
 
+class Hasty(ScriptedReranker):
+    """Scores at most ``at_most`` pairs of a call that has a deadline."""
+
+    at_most = 2
+
+    def score_pairs(self, pairs, *, deadline=None):
+        scores = super().score_pairs(pairs, deadline=deadline)
+        if deadline is not None:
+            scores.logits[self.at_most :] = np.nan
+        return scores
+
+
+def test_what_an_engine_leaves_before_the_deadline_is_handed_to_it_again_in_order(quick):
+    reranker = Hasty()
+    pairs = pairs_of("q", 9)
+    assert_own_scores(quick(reranker).score_pairs(pairs, deadline=Deadline.after(60)), pairs)
+    assert [call[0] for call in reranker.calls] == pairs[::2]
+
+
+def test_an_engine_that_sees_no_time_for_anything_ends_the_wait(quick):
+    reranker = Hasty()
+    reranker.at_most = 0
+    assert np.isnan(quick(reranker).score_pairs(pairs_of("q", 9), deadline=Deadline.after(60)).logits).all()
+    assert len(reranker.calls) == 1
+
+
 # Failures
 
 
