@@ -173,6 +173,7 @@ class SearchKit:
         Raises:
             ConfigError: An argument has a value that cannot work.
             RetrievalError: Stage 1 failed.
+            ModelLoadError: The model of stage 2 cannot be found or loaded.
             RerankError: Stage 2 failed and ``config.on_rerank_error`` is "raise".
         """
         return self.search_batch(

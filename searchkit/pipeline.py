@@ -13,7 +13,7 @@ import numpy as np
 from searchkit.assembly import Ranked, first_stage_order, make_hits, one_per_group, reranked_order
 from searchkit.config import Blend, SearchKitConfig
 from searchkit.deadline import Deadline
-from searchkit.errors import RerankError
+from searchkit.errors import ModelLoadError, RerankError
 from searchkit.request import SearchRequest
 from searchkit.stages import Candidate, Encoder, PairScores, Reranker, RetrievalRequest, Retriever, SparseEncoder
 from searchkit.types import Hit, Passage, PassageId, SearchMode, SearchResult, SearchStatus, Timings
@@ -91,7 +91,7 @@ class TwoStagePipeline:
         encode = watch.lap()
         candidates = self._retriever.retrieve(plans)
         retrieve = watch.lap()
-        blend = self._blend()
+        blend = self._blend() if shared.rerank else None
         stages = self._second_stage(queries, requests, candidates, deadline, blend=blend is not None)
         rerank = watch.lap() if shared.rerank else 0.0
         cut = [self._cut(stage, request) for stage, request in zip(stages, requests, strict=True)]
@@ -144,6 +144,7 @@ class TwoStagePipeline:
         """Score all candidates of all queries in shared batches; degrade where that fails.
 
         Raises:
+            ModelLoadError: The model of stage 2 cannot be found or loaded.
             RerankError: Stage 2 failed and the configuration says to raise.
         """
         if not requests[0].rerank:
@@ -157,9 +158,11 @@ class TwoStagePipeline:
         ]
         try:
             scores = self._reranker.score_pairs(pairs, deadline=deadline)
+        except ModelLoadError:
+            raise  # a mistake of set-up, not a fault of the moment: degrading would hide it on every search
         except Exception as error:  # whatever a reranker raises, stage 1's answer is still good
             if self._config.on_rerank_error == "raise":
-                raise _as_rerank_error(error) from error
+                raise RerankError(f"the reranker raised {type(error).__name__}: {error}") from error
             logger.warning("stage 2 failed, answering in first-stage order: %s", type(error).__name__, exc_info=True)
             return _degraded(candidates, f"{type(error).__name__}: {error}")
         ends = list(accumulate(len(found) for found in candidates))
@@ -220,12 +223,6 @@ def _part(scores: PairScores, start: int, end: int) -> PairScores:
 
 def _degraded(candidates: Sequence[Sequence[Candidate]], reason: str) -> list[SecondStage]:
     return [SecondStage(first_stage_order(found), "degraded", reason) for found in candidates]
-
-
-def _as_rerank_error(error: Exception) -> RerankError:
-    if isinstance(error, RerankError):
-        return error
-    return RerankError(f"the reranker raised {type(error).__name__}: {error}; see the cause below")
 
 
 def _in_words(blend: Blend) -> str:
