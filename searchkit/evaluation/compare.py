@@ -13,7 +13,7 @@ from searchkit.errors import ConfigError
 from searchkit.evaluation.configurations import Configuration, grid
 from searchkit.evaluation.judged import JudgedQueries, Qrels, Run
 from searchkit.evaluation.lint import lint
-from searchkit.evaluation.measures import DEFAULT_MEASURES, FloatArray, Measured, checked_measure, evaluate
+from searchkit.evaluation.measures import DEFAULT_MEASURES, FloatArray, Measured, checked_measure, evaluate, ir_measures_library
 from searchkit.evaluation.pool import oracle_ceiling, pool_recall
 from searchkit.evaluation.recommend import recommend
 from searchkit.evaluation.report import ComparisonReport, Difference, Latency, SystemReport
@@ -140,6 +140,7 @@ def assemble_report(
 
 
 def _checked_measures(measures: Sequence[str], primary: str) -> list[str]:
+    ir_measures_library()  # before the searches, not after them
     return list(dict.fromkeys(checked_measure(measure) for measure in (primary, *measures)))
 
 

@@ -98,7 +98,7 @@ def evaluate(run: Run, qrels: Qrels, measures: Sequence[str] = DEFAULT_MEASURES)
     names = [checked_measure(name) for name in measures]
     if not qrels:
         raise ConfigError("no judgments to measure against: the qrels are empty")
-    library = _ir_measures()
+    library = ir_measures_library()
     by_parsed = {library.parse_measure(name): name for name in names}
     place = {query_id: row for row, query_id in enumerate(qrels)}
     values = {name: np.zeros(len(place)) for name in names}
@@ -121,7 +121,12 @@ def _by_rank(run: Run, qrels: Qrels) -> dict[str, dict[str, float]]:
     }
 
 
-def _ir_measures() -> Any:
+def ir_measures_library() -> Any:
+    """Return the module ``ir_measures``; called before long work, it tells early that it is missing.
+
+    Raises:
+        MissingExtraError: It is not installed.
+    """
     try:
         import ir_measures
     except ImportError as error:

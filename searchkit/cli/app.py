@@ -1,0 +1,51 @@
+"""The commands, put together. Nothing heavy is imported before a command needs it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from searchkit.cli.eval import EXAMPLE as EVAL_EXAMPLE
+from searchkit.cli.eval import evaluate
+from searchkit.cli.index import EXAMPLE as INDEX_EXAMPLE
+from searchkit.cli.index import index
+from searchkit.cli.search import EXAMPLE as SEARCH_EXAMPLE
+from searchkit.cli.search import search
+from searchkit.cli.session import KitOpener, OneLineErrors, Session, open_kit
+
+
+def create_app(open_kit: KitOpener = open_kit) -> typer.Typer:
+    """Return the command line.
+
+    Args:
+        open_kit: How a collection is opened; pass your own to run the commands with other models or another store.
+    """
+    app = typer.Typer(
+        name="searchkit",
+        cls=OneLineErrors,
+        add_completion=False,
+        rich_markup_mode="rich",
+        pretty_exceptions_enable=False,
+    )
+
+    @app.callback(invoke_without_command=True)
+    def start(
+        context: typer.Context,
+        debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,  # noqa: ARG001  # OneLineErrors acts on it
+        version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+    ) -> None:
+        """Two-stage search: candidates from a bi-encoder and BM25, reordered by a cross-encoder."""
+        context.obj = Session(open_kit)
+        if version:
+            from searchkit import __version__
+
+            context.obj.output.raw(__version__)
+        elif context.invoked_subcommand is None:
+            typer.echo(context.get_help(), err=True)
+            raise typer.Exit(2)
+
+    app.command("index", epilog=INDEX_EXAMPLE)(index)
+    app.command("search", epilog=SEARCH_EXAMPLE)(search)
+    app.command("eval", epilog=EVAL_EXAMPLE)(evaluate)
+    return app
