@@ -142,11 +142,15 @@ class CrossEncoderReranker:
         _check_pairs(pairs)
         loaded = self._loaded.get()
         engine = loaded.engine
-        encoded = loaded.pairing.encode(pairs)
+        distinct = list(dict.fromkeys((query, text) for query, text in pairs))
+        encoded = loaded.pairing.encode(distinct)
         budget = self._token_budget or engine.token_budget
         logits = score(engine, encoded, token_budget=budget, deadline=deadline or Deadline(), pace=self._pace)
         truncated = np.array([pair.truncated_tokens for pair in encoded], dtype=np.int64)
-        return PairScores(logits, truncated, engine.name)
+        # Equal pairs are scored once: two rows of one matrix product may differ in the last bit.
+        place = {pair: row for row, pair in enumerate(distinct)}
+        rows = np.array([place[query, text] for query, text in pairs], dtype=np.int64)
+        return PairScores(logits[rows], truncated[rows], engine.name)
 
     @overload
     def predict(self, pairs: Pair) -> np.float32: ...  # type: ignore[overload-overlap]  # a pair is one of str
