@@ -198,11 +198,14 @@ class FilePassages:
         if self._text_column not in fields:
             self.problems.append(Problem(place, f"has no field {self._text_column!r}: see --text-column"))
             return None
-        nested = rest.pop("metadata", None)
+        nested = rest.get("metadata")
         if isinstance(nested, Mapping):
-            rest = {**nested, **rest}
-        elif nested is not None:
-            rest["metadata"] = nested
+            del rest["metadata"]
+            twice = sorted(nested.keys() & rest.keys())
+            if twice:
+                self.problems.append(Problem(place, f"gives {twice[0]!r} twice, beside 'metadata' and inside it"))
+                return None
+            rest.update(nested)
         passage_id = next((fields[key] for key in ("id", "_id") if fields.get(key) not in (None, "")), place)
         return {"id": passage_id, "text": fields[self._text_column], "metadata": {"path": name, **rest}}
 

@@ -66,7 +66,8 @@ def _series_name(system: SystemReport) -> str:
 
 def axis_names(report: ComparisonReport) -> tuple[str, str]:
     """Return the names of the x and the y axis."""
-    return ("median latency of a search, ms" if has_timings(report) else "system"), report.primary_measure
+    x_name = "median latency of a search, ms (at each point: depth)" if has_timings(report) else "system"
+    return x_name, report.primary_measure
 
 
 def write_png(report: ComparisonReport, path: str | Path, *, dpi: int = 150) -> None:
@@ -101,6 +102,7 @@ def write_png(report: ComparisonReport, path: str | Path, *, dpi: int = 150) -> 
     axes.set(xlabel=x_name, ylabel=y_name, title=_plain(f"{report.queries_name}, {report.query_count} queries"))
     if has_timings(report):
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:g}")
     axes.legend(fontsize=8)
     axes.grid(visible=True, alpha=0.3)
     try:

@@ -13,7 +13,14 @@ from searchkit.errors import ConfigError
 from searchkit.evaluation.configurations import Configuration, grid
 from searchkit.evaluation.judged import JudgedQueries, Qrels, Run
 from searchkit.evaluation.lint import lint
-from searchkit.evaluation.measures import DEFAULT_MEASURES, FloatArray, Measured, checked_measure, evaluate, ir_measures_library
+from searchkit.evaluation.measures import (
+    DEFAULT_MEASURES,
+    FloatArray,
+    Measured,
+    checked_measure,
+    evaluate,
+    ir_measures_library,
+)
 from searchkit.evaluation.pool import oracle_ceiling, pool_recall
 from searchkit.evaluation.recommend import recommend
 from searchkit.evaluation.report import ComparisonReport, Difference, Latency, SystemReport
