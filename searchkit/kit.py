@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -12,6 +14,7 @@ from typing import Any, TypeVar
 
 from searchkit.collection import open_collection
 from searchkit.config import SearchKitConfig
+from searchkit.deadline import CANCELLATION
 from searchkit.encoding import Bm25Encoder, SentenceEncoder
 from searchkit.errors import ConfigError
 from searchkit.foreign import candidates_from
@@ -19,6 +22,7 @@ from searchkit.pipeline import TwoStagePipeline
 from searchkit.progress import progress_bar
 from searchkit.request import checked_request, checked_text
 from searchkit.reranking import CrossEncoderReranker
+from searchkit.reranking.scheduler import ScheduledReranker
 from searchkit.stages import Encoder, Reranker
 from searchkit.types import AddReport, Passage, PassageId, SearchMode, SearchResult
 
@@ -74,11 +78,13 @@ class SearchKit:
             config=settings,
         )
         self._max_passage_chars = settings.ingest.max_passage_chars
+        self._reranker = reranker or CrossEncoderReranker()
+        self._scheduled = ScheduledReranker(self._reranker, cache_bytes=settings.score_cache_bytes)
         self._pipeline = TwoStagePipeline(
             encoder=dense,
             sparse_encoder=sparse,
             retriever=self._collection,
-            reranker=reranker or CrossEncoderReranker(),
+            reranker=self._scheduled,
             get=self._collection.get,
             config=settings,
         )
@@ -88,6 +94,11 @@ class SearchKit:
     def name(self) -> str:
         """Name of the collection."""
         return self._collection.name
+
+    @property
+    def reranker(self) -> Reranker:
+        """The cross-encoder of stage 2."""
+        return self._reranker
 
     def __repr__(self) -> str:
         return f"SearchKit({self.name!r}, {self._collection.location})"
@@ -102,6 +113,7 @@ class SearchKit:
 
     def close(self) -> None:
         """Release the collection and the threads; safe to call twice. A client that you gave stays open."""
+        self._scheduled.close()
         self._threads.shutdown(wait=True)
         self._collection.close()
 
@@ -319,7 +331,14 @@ class SearchKit:
         return self._pipeline.rerank(checked_text(query), request, candidates)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        cancelled = threading.Event()
+        context = contextvars.copy_context()
+        context.run(CANCELLATION.set, cancelled)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, context.run, work)
+        except asyncio.CancelledError:
+            cancelled.set()  # what the search still waits for leaves the queue
+            raise
 
 
 def _one_each(criteria: str | Sequence[str | None] | None, count: int) -> Sequence[str | None]:

@@ -1,0 +1,122 @@
+"""Stage 2 alone: a compressor for other people's retrievers and a drop-in cross-encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from langchain_core.callbacks import Callbacks
+from langchain_core.cross_encoders import BaseCrossEncoder
+from langchain_core.documents import BaseDocumentCompressor, Document
+from langchain_core.runnables import run_in_executor
+from pydantic import ConfigDict, Field, PrivateAttr, SkipValidation
+from typing_extensions import override
+
+from searchkit.integrations.second_stage import Placed, kit_for, reranked
+from searchkit.kit import SearchKit
+from searchkit.reranking import CrossEncoderReranker
+from searchkit.reranking.calibration import probabilities
+from searchkit.stages import Reranker
+
+
+class SearchKitCompressor(BaseDocumentCompressor):
+    """Reranks what any retriever found: the compressor of a ``ContextualCompressionRetriever``.
+
+    Returns copies; the documents given are left as they are. Equal scores keep the order given. A document that
+    stage 2 did not score (blank text, passed deadline, failed model) follows behind the others, without a score.
+
+    Attributes:
+        top_n: Documents to keep at most, whatever the retriever's ``k``.
+        criteria: What makes a document relevant, in words.
+        deadline_s: Seconds that reranking may take.
+        score_key: Metadata key of the score, a plain float 0..1; ``None`` leaves the score out.
+        kit: A `SearchKit` whose stage 2 is used. Not serialized.
+        reranker: A cross-encoder to use, in place of a kit. Without either, the shipped model. Not serialized.
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+
+    top_n: int = Field(default=4, ge=1)
+    criteria: str | None = None
+    deadline_s: float | None = Field(default=None, gt=0)
+    score_key: str | None = "relevance_score"
+    kit: SkipValidation[SearchKit | None] = Field(default=None, exclude=True, repr=False)
+    reranker: SkipValidation[Reranker | None] = Field(default=None, exclude=True, repr=False)
+    _kit: SearchKit = PrivateAttr()
+
+    @override
+    def model_post_init(self, context: Any, /) -> None:
+        self._kit = kit_for(self.kit, self.reranker)
+
+    @override
+    def compress_documents(
+        self,
+        documents: Sequence[Document],
+        query: str,
+        callbacks: Callbacks | None = None,
+        *,
+        criteria: str | None = None,
+    ) -> list[Document]:
+        """Return the best documents for ``query``, best first, as copies with their score.
+
+        Args:
+            documents: The candidates.
+            query: What the cross-encoder reads.
+            callbacks: Not used; LangChain traces the retriever around this.
+            criteria: Replaces the compressor's own.
+        """
+        placed = reranked(
+            self._kit,
+            query,
+            [document.page_content for document in documents],
+            top_k=self.top_n,
+            criteria=self.criteria if criteria is None else criteria,
+            deadline_s=self.deadline_s,
+        )
+        return [self._copy(documents[place.index], place) for place in placed]
+
+    @override
+    async def acompress_documents(
+        self,
+        documents: Sequence[Document],
+        query: str,
+        callbacks: Callbacks | None = None,
+        *,
+        criteria: str | None = None,
+    ) -> list[Document]:
+        """Do what `compress_documents` does without blocking the event loop."""
+        return await run_in_executor(
+            None, partial(self.compress_documents, documents, query, callbacks, criteria=criteria)
+        )
+
+    def _copy(self, document: Document, place: Placed) -> Document:
+        metadata = dict(document.metadata)
+        if self.score_key is not None:
+            metadata.pop(self.score_key, None)  # an earlier stage's score would pass for ours
+            if place.hit is not None and place.hit.logit is not None:
+                metadata[self.score_key] = float(place.hit.score)
+        return document.model_copy(update={"metadata": metadata})
+
+
+class SearchKitCrossEncoder(BaseCrossEncoder):
+    """A cross-encoder for LangChain's own ``CrossEncoderReranker`` and other code that wants a ``BaseCrossEncoder``.
+
+    Args:
+        reranker: The cross-encoder; default the shipped one.
+        criteria: What makes a text relevant, in words; read beside every query.
+    """
+
+    def __init__(self, reranker: Reranker | None = None, *, criteria: str | None = None) -> None:
+        self._reranker = reranker or CrossEncoderReranker()
+        self._criteria = criteria
+
+    @override
+    def score(self, text_pairs: list[tuple[str, str]]) -> list[float]:
+        """Return the probability of relevance, 0..1, of each (query, text) pair, in order."""
+        if not text_pairs:
+            return []
+        profile = self._reranker.profile
+        pairs = [(profile.compose(query, self._criteria), text) for query, text in text_pairs]
+        scores = self._reranker.score_pairs(pairs)
+        return [float(value) for value in probabilities(scores.logits, profile, None, blend=False)]
