@@ -40,7 +40,7 @@ def create_app(open_kit: KitOpener = open_kit) -> typer.Typer:
         if version:
             from searchkit import __version__
 
-            context.obj.output.raw(__version__)
+            typer.echo(__version__)
         elif context.invoked_subcommand is None:
             typer.echo(context.get_help(), err=True)
             raise typer.Exit(2)

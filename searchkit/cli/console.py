@@ -6,10 +6,13 @@ which are shown as escapes, and they are never read as markup.
 
 from __future__ import annotations
 
+import json
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
+from pydantic import BaseModel
 from rich.console import Console, RenderableType
 from rich.text import Text
 
@@ -49,9 +52,10 @@ class Output:
     data: Console = field(default_factory=lambda: _console(stderr=False))
     notes: Console = field(default_factory=lambda: _console(stderr=True))
 
-    def raw(self, text: str) -> None:
-        """Write ``text`` and a line break to standard output, untouched: JSON for a script."""
-        self.data.file.write(text + "\n")
+    def json(self, value: BaseModel | dict[str, Any]) -> None:
+        """Write one line of JSON in plain ASCII to standard output, for a script."""
+        data = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+        self.data.file.write(json.dumps(data) + "\n")
         self.data.file.flush()
 
     def show(self, *items: RenderableType) -> None:

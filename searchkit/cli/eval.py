@@ -25,6 +25,7 @@ EXAMPLE = (
     "Example: searchkit eval judged/ --collection handbook --depth 20 --depth 100 --html report.html"
     "   or, for runs made elsewhere: searchkit eval --qrels qrels.txt --run bm25.run --run mine.run"
 )
+_SWITCH = {"on": (True,), "off": (False,), "both": (True, False)}
 
 
 class Mode(str, Enum):
@@ -97,6 +98,9 @@ def evaluate(
     blend: Annotated[
         Literal["on", "off", "both"], typer.Option(help="Blending of both stages, where the reranker has it.")
     ] = "on",
+    criteria: Annotated[
+        Literal["on", "off", "both"], typer.Option(help="Whether stage 2 reads the queries' criteria.")
+    ] = "on",
     measures: Annotated[
         list[str] | None,
         typer.Option("--measure", help="Repeat; the first decides.", show_default="nDCG@10 RR@10 R@100 AP Judged@10"),
@@ -136,7 +140,7 @@ def evaluate(
 
         judged = read_judged(folder, split=split)
         judged = judged if sample is None else judged.sample(sample)
-        chosen = _configurations(depths, modes, blend, rerank=rerank)
+        chosen = _configurations(depths, modes, blend, criteria, rerank=rerank)
         with session.open_kit(Place(collection or judged.name, path, url, api_key)) as kit:
             if index:
                 _index(session, kit, folder)
@@ -144,7 +148,7 @@ def evaluate(
         qrels = judged.qrels
     outputs.write(report, runs, qrels)
     if as_json:
-        session.output.raw(report.model_dump_json())
+        session.output.json(report)
     else:
         show_report(session.output, report)
     session.output.warn(f"note: {finding.message}" for finding in report.lint)
@@ -201,14 +205,15 @@ def _compare_files(
 
 
 def _configurations(
-    depths: Sequence[int] | None, modes: Sequence[Mode] | None, blend: str, *, rerank: bool
+    depths: Sequence[int] | None, modes: Sequence[Mode] | None, blend: str, criteria: str, *, rerank: bool
 ) -> Sequence[Configuration]:
     from searchkit.evaluation import DEFAULT_DEPTHS, grid
 
     return grid(
         depths=depths or DEFAULT_DEPTHS,
         reranked_modes=[mode.value for mode in modes or (Mode.HYBRID,)] if rerank else (),
-        blends={"on": (True,), "off": (False,), "both": (True, False)}[blend],
+        blends=_SWITCH[blend],
+        criteria=_SWITCH[criteria],
     )
 
 

@@ -29,7 +29,15 @@ def report_table(report: ComparisonReport) -> Table:
     title = f"{report.queries_name}: {report.query_count} queries, {report.judgment_count} judgments"
     table = Table(title=Text(visible(title)), box=box.SIMPLE_HEAD, caption=Text(_caption(report)))
     table.add_column("system", no_wrap=True, overflow="fold")
-    for name in (*names, "difference", "p", *(("p50 ms", "p95 ms") if is_timed else ()), "pool recall", "oracle"):
+    for name in (
+        *names,
+        "difference",
+        "p",
+        *(("p50 ms", "p95 ms") if is_timed else ()),
+        "pool recall",
+        "oracle",
+        "ECE",
+    ):
         table.add_column(name, justify="right", no_wrap=name not in ("difference", "pool recall"))
     for system in report.systems:
         style = "bold" if system.name == report.recommendation.system else ""
@@ -40,7 +48,7 @@ def report_table(report: ComparisonReport) -> Table:
 def _caption(report: ComparisonReport) -> str:
     return (
         f"difference: {report.primary_measure} against {visible(report.baseline)}, 95% bootstrap interval;"
-        " p: permutation test, corrected (Holm); oracle: the candidates in perfect order"
+        " p: permutation test, corrected (Holm); oracle: the candidates in perfect order; ECE: expected calibration error"
     )
 
 
@@ -55,4 +63,10 @@ def _cells(system: SystemReport, names: list[str], *, is_timed: bool) -> list[st
     if is_timed:
         latency = system.latency
         cells += ["", ""] if latency is None else [f"{latency.p50_ms:.1f}", f"{latency.p95_ms:.1f}"]
-    return [*cells, f"{system.pool_recall:.3f}", f"{system.oracle_ceiling:.3f}"]
+    error = system.calibration_error
+    return [
+        *cells,
+        f"{system.pool_recall:.3f}",
+        f"{system.oracle_ceiling:.3f}",
+        "" if error is None else f"{error:.3f}",
+    ]

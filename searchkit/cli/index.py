@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -46,7 +45,7 @@ def index(
             count = kit.count() if _usable(report) else 0
     problems = [*found.problems, *passages.problems]
     if as_json:
-        session.output.raw(_as_json(collection, report, count, problems, found))
+        session.output.json(_summary(collection, report, count, problems, found))
     else:
         _describe(session, collection, report, count)
     session.output.warn(f"not indexed: {problem.place} {problem.reason}" for problem in problems)
@@ -72,14 +71,11 @@ def _describe(session: Session, collection: str, report: AddReport, count: int) 
         session.output.note(f'search them: searchkit search "..." --collection {collection}')
 
 
-def _as_json(collection: str, report: AddReport, count: int, problems: list[Problem], found: Found) -> str:
-    return json.dumps(
-        {
-            "collection": collection,
-            "count": count,
-            **report.model_dump(mode="json"),
-            "problems": [{"place": problem.place, "reason": problem.reason} for problem in problems],
-            "left_alone": dict(found.left_alone),
-        },
-        ensure_ascii=True,
-    )
+def _summary(collection: str, report: AddReport, count: int, problems: list[Problem], found: Found) -> dict[str, Any]:
+    return {
+        "collection": collection,
+        "count": count,
+        **report.model_dump(mode="json"),
+        "problems": [{"place": problem.place, "reason": problem.reason} for problem in problems],
+        "left_alone": dict(found.left_alone),
+    }

@@ -75,7 +75,7 @@ def search(
             group_by=group_by,
         )
     if as_json:
-        session.output.raw(json.dumps(result.model_dump(mode="json"), ensure_ascii=True))
+        session.output.json(result)
     else:
         show_result(session.output, result)
 

@@ -10,6 +10,7 @@ print(report.recommendation.sentences[0])
 
 from __future__ import annotations
 
+from searchkit.evaluation.calibration import expected_calibration_error, run_calibration_error
 from searchkit.evaluation.chart import write_png
 from searchkit.evaluation.compare import compare, compare_runs, search_count
 from searchkit.evaluation.configurations import DEFAULT_DEPTHS, Configuration, grid
@@ -52,6 +53,7 @@ __all__ = [
     "compare",
     "compare_runs",
     "evaluate",
+    "expected_calibration_error",
     "grid",
     "has_corpus",
     "holm",
@@ -67,6 +69,7 @@ __all__ = [
     "read_qrels",
     "read_queries",
     "read_run",
+    "run_calibration_error",
     "search_count",
     "write_html",
     "write_png",

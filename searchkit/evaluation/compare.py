@@ -10,6 +10,7 @@ import numpy as np
 
 from searchkit import __version__
 from searchkit.errors import ConfigError
+from searchkit.evaluation.calibration import run_calibration_error
 from searchkit.evaluation.configurations import Configuration, grid
 from searchkit.evaluation.judged import JudgedQueries, Qrels, Run
 from searchkit.evaluation.lint import lint
@@ -68,7 +69,7 @@ def compare(
     shared: dict[object, list[SearchResult]] = {}
     trials = []
     for configuration in chosen:
-        key = configuration.is_run_alike
+        key = configuration.searches
         if key not in shared:
             shared[key] = search_all(searcher, judged, configuration, timed_count=timed_count, on_progress=on_progress)
         trials.append(trial_of(configuration, judged, shared[key]))
@@ -80,7 +81,7 @@ def compare(
 
 def search_count(judged: JudgedQueries, configurations: Sequence[Configuration]) -> int:
     """Return how many searches `compare` will report to ``on_progress``."""
-    return len(judged) * len({configuration.is_run_alike for configuration in configurations})
+    return len(judged) * len({configuration.searches for configuration in configurations})
 
 
 def compare_runs(
@@ -207,6 +208,7 @@ def _system(
         pool_recall=pool_recall(trial.run, qrels),
         oracle_ceiling=oracle_ceiling(trial.run, qrels, primary),
         difference=difference,
+        calibration_error=run_calibration_error(trial.run, qrels) if _has_probabilities(trial) else None,
         latency=_latency(trial),
         statuses=trial.statuses,
         truncated_count=trial.truncated_count,
@@ -214,6 +216,13 @@ def _system(
         engine=trial.engine,
         blend=trial.blend,
     )
+
+
+def _has_probabilities(trial: Trial) -> bool:
+    """Tell whether every score of the run is the probability that its order is by."""
+    configuration = trial.configuration
+    is_shipped_order = configuration is not None and configuration.rerank and configuration.blend
+    return is_shipped_order and set(trial.statuses) == {"reranked"} and any(trial.run.rankings.values())
 
 
 def _latency(trial: Trial) -> Latency | None:

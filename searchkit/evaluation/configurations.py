@@ -20,23 +20,27 @@ class Configuration(Frozen):
         rerank: Whether stage 2 runs.
         blend: Whether first-stage evidence is blended into the second stage's score where the reranker has a blend;
             False orders by the second stage alone. Means nothing without ``rerank``.
+        criteria: Whether stage 2 reads the queries' criteria, where they have any. Means nothing without ``rerank``.
     """
 
     mode: SearchMode = "hybrid"
     candidate_depth: int = Field(default=50, ge=1)
     rerank: bool = True
     blend: bool = True
+    criteria: bool = True
 
     @property
     def name(self) -> str:
         """Name in tables: "hybrid + rerank, depth 50"."""
-        stages = f"{self.mode} + rerank" if self.rerank else self.mode
-        return f"{stages}, depth {self.candidate_depth}" + ("" if self.blend or not self.rerank else ", no blend")
+        if not self.rerank:
+            return f"{self.mode}, depth {self.candidate_depth}"
+        blend, criteria = "" if self.blend else ", no blend", "" if self.criteria else ", no criteria"
+        return f"{self.mode} + rerank, depth {self.candidate_depth}{blend}{criteria}"
 
     @property
-    def is_run_alike(self) -> tuple[SearchMode, int, bool]:
+    def searches(self) -> tuple[SearchMode, int, bool, bool]:
         """What decides the searches: configurations that agree in it share them."""
-        return self.mode, self.candidate_depth, self.rerank
+        return self.mode, self.candidate_depth, self.rerank, self.rerank and self.criteria
 
 
 def grid(
@@ -45,6 +49,7 @@ def grid(
     modes: Sequence[SearchMode] = ("sparse", "dense", "hybrid"),
     reranked_modes: Sequence[SearchMode] = ("hybrid",),
     blends: Sequence[bool] = (True, False),
+    criteria: Sequence[bool] = (True,),
 ) -> tuple[Configuration, ...]:
     """Return the configurations worth comparing.
 
@@ -53,11 +58,13 @@ def grid(
         modes: First stages tried without reranking.
         reranked_modes: First stages tried with reranking, at every depth.
         blends: With the reranker's blend, without it, or both.
+        criteria: With the queries' criteria, without them, or both.
     """
     alone = [Configuration(mode=mode, candidate_depth=max(depths), rerank=False) for mode in modes]
     reranked = [
-        Configuration(mode=mode, candidate_depth=depth, blend=blend)
+        Configuration(mode=mode, candidate_depth=depth, blend=blend, criteria=reads_criteria)
         for mode in reranked_modes
+        for reads_criteria in criteria
         for blend in blends
         for depth in sorted(set(depths))
     ]

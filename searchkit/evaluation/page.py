@@ -72,7 +72,7 @@ def _tag(name: str, text: str) -> str:
 
 def _table(report: ComparisonReport) -> str:
     names = list(report.systems[0].measures)
-    head = ["system", *names, "difference", "p", "p50 ms", "p95 ms", "pool recall", "oracle"]
+    head = ["system", *names, "difference", "p", "p50 ms", "p95 ms", "pool recall", "oracle", "ECE"]
     rows = []
     for system in report.systems:
         opening = '<tr class="chosen">' if system.name == report.recommendation.system else "<tr>"
@@ -92,6 +92,7 @@ def _cells(system: SystemReport, names: Sequence[str]) -> list[str]:
         f"{latency.p95_ms:.1f}" if latency else "",
         f"{system.pool_recall:.3f}",
         f"{system.oracle_ceiling:.3f}",
+        "" if system.calibration_error is None else f"{system.calibration_error:.3f}",
     ]
 
 

@@ -75,6 +75,8 @@ class SystemReport(Frozen):
         pool_recall: Share of the relevant passages among its candidates: what reranking cannot exceed.
         oracle_ceiling: The primary measure if its candidates were ordered perfectly.
         difference: Against the baseline; ``None`` for the baseline itself.
+        calibration_error: Expected calibration error of its probabilities over all candidates, ten bins of equal size;
+            ``None`` where scores are no probabilities. Too high where few passages a query are judged.
         latency: ``None`` where nothing was timed.
         statuses: How many searches ended in each status.
         truncated_count: Scored windows that the reranker could not read to the end.
@@ -89,6 +91,7 @@ class SystemReport(Frozen):
     pool_recall: float = Field(ge=0, le=1)
     oracle_ceiling: float = Field(ge=0, le=1)
     difference: Difference | None = None
+    calibration_error: float | None = Field(default=None, ge=0, le=1)
     latency: Latency | None = None
     statuses: dict[str, int] = Field(default_factory=dict)
     truncated_count: int = Field(default=0, ge=0)

@@ -112,7 +112,7 @@ def _search(searcher: Searcher, query: JudgedQuery, configuration: Configuration
         query.text,
         top_k=configuration.candidate_depth,
         candidate_depth=configuration.candidate_depth,
-        criteria=query.criteria,
+        criteria=query.criteria if configuration.criteria else None,
         mode=configuration.mode,
         rerank=configuration.rerank,
     )
@@ -125,7 +125,7 @@ def _search_batch(
         [query.text for query in queries],
         top_k=configuration.candidate_depth,
         candidate_depth=configuration.candidate_depth,
-        criteria=[query.criteria for query in queries],
+        criteria=[query.criteria if configuration.criteria else None for query in queries],
         mode=configuration.mode,
         rerank=configuration.rerank,
     )

@@ -141,6 +141,28 @@ def test_without_blend_the_order_is_the_logits_and_no_search_is_made_twice():
     assert len(searcher.calls) == 1
 
 
+def test_without_criteria_stage_2_reads_the_query_alone():
+    searcher = ScriptedSearcher()
+    configurations = grid(depths=[10], modes=["hybrid"], blends=[True], criteria=[True, False])
+    report, _ = compare(searcher, judgments(count=4), configurations, timed_count=0)
+    assert [system.name for system in report.systems][1:] == [
+        "hybrid + rerank, depth 10",
+        "hybrid + rerank, depth 10, no criteria",
+    ]
+    assert [call[2] for call in searcher.calls if call[5]] == [[None, "c1", None, "c3"], [None] * 4]
+
+
+def test_calibration_is_measured_where_scores_are_probabilities():
+    configurations = grid(depths=[10], modes=["hybrid"])
+    report, _ = compare(ScriptedSearcher(relevant_at=1), judgments(relevant_at=1), configurations)
+    first_stage, reranked, without_blend = report.systems
+    # Scores are 1/rank and the first is relevant, so the bins hold one rank each and all but the first are too high.
+    assert reranked.calibration_error == pytest.approx(sum(1 / rank for rank in range(2, 11)) / 10)
+    assert first_stage.calibration_error is without_blend.calibration_error is None
+    report, _ = compare(ScriptedSearcher(status="partial"), judgments(), [Configuration()])
+    assert report.systems[0].calibration_error is None
+
+
 def test_every_query_is_searched_once_with_its_criteria_and_some_alone():
     searcher, done = ScriptedSearcher(), []
     configurations = [Configuration(), Configuration(rerank=False)]
