@@ -48,7 +48,7 @@ def report_table(report: ComparisonReport) -> Table:
 def _caption(report: ComparisonReport) -> str:
     return (
         f"difference: {report.primary_measure} against {visible(report.baseline)}, 95% bootstrap interval;"
-        " p: permutation test, corrected (Holm); oracle: the candidates in perfect order; ECE: expected calibration error"
+        " p: permutation test, corrected (Holm); oracle: perfect order; ECE: expected calibration error"
     )
 
 
