@@ -124,6 +124,22 @@ class RerankerProfile(Frozen):
         return head.replace("{criteria}", criteria) + query + tail.replace("{criteria}", criteria)
 
 
+class AdaptiveDepthConfig(Frozen):
+    """Score candidates in stretches and stop when the rest is unlikely to hold a hit.
+
+    Worth it where stage 2 is slow (a CPU, a large model); on a GPU one large batch is faster than several small ones.
+
+    Attributes:
+        first: Passages of the first stretch.
+        step: Passages of each further stretch.
+        max_missed: Relevant passages that may be missed among the unscored ones, as an expected number.
+    """
+
+    first: int = Field(default=16, ge=1)
+    step: int = Field(default=8, ge=1)
+    max_missed: float = Field(default=0.1, gt=0)
+
+
 class SearchKitConfig(Frozen):
     """All settings of a `SearchKit`.
 
@@ -135,6 +151,8 @@ class SearchKitConfig(Frozen):
         filter_fields: Metadata fields that get a payload index before ingest, with their type.
         windows_per_passage: At most this many windows of one passage go to stage 2.
         blend: "model" takes the blend that the reranker's profile carries; "off" ignores it.
+        adaptive_depth: Stops stage 2 early where that costs nothing; ``None`` scores every candidate.
+        score_cache_bytes: Memory for scores of pairs that were asked before; 0 keeps none.
         on_rerank_error: "degrade" answers in first-stage order and says so; "raise" raises the error.
         timeout_s: Seconds that one request to a Qdrant server may take.
         vector_name: Name of the dense vector in the collection.
@@ -148,6 +166,8 @@ class SearchKitConfig(Frozen):
     filter_fields: dict[str, FilterFieldType] = Field(default_factory=dict)
     windows_per_passage: int = Field(default=3, ge=1)
     blend: Literal["model", "off"] = "model"
+    adaptive_depth: AdaptiveDepthConfig | None = None
+    score_cache_bytes: int = Field(default=64 * 2**20, ge=0)
     on_rerank_error: Literal["degrade", "raise"] = "degrade"
     timeout_s: float = Field(default=30.0, gt=0)
     vector_name: str = Field(default="dense", min_length=1)

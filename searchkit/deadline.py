@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
-from dataclasses import dataclass
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+CANCELLATION: ContextVar[threading.Event | None] = ContextVar("searchkit_cancellation", default=None)
+"""Set by the asynchronous edge: told when the task that awaits the search is cancelled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,21 +18,31 @@ class Deadline:
 
     Attributes:
         at: Seconds on ``time.monotonic()``; infinity means no deadline.
+        cancelled: Once set, the moment has passed, whatever the clock says.
     """
 
     at: float = math.inf
+    cancelled: threading.Event | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def after(cls, seconds: float | None) -> Deadline:
-        """Return the deadline ``seconds`` from now; ``None`` means never."""
-        return cls() if seconds is None else cls(time.monotonic() + seconds)
+        """Return the deadline ``seconds`` from now, ``None`` means never; a cancelled task ends it early."""
+        return cls(math.inf if seconds is None else time.monotonic() + seconds, CANCELLATION.get())
 
     @property
     def remaining_s(self) -> float:
         """Seconds left, 0 when it has passed, infinity without a deadline."""
-        return max(0.0, self.at - time.monotonic())
+        return 0.0 if self._is_cancelled else max(0.0, self.at - time.monotonic())
 
     @property
     def is_over(self) -> bool:
         """Whether the moment has passed."""
-        return time.monotonic() >= self.at
+        return self._is_cancelled or time.monotonic() >= self.at
+
+    @property
+    def _is_cancelled(self) -> bool:
+        return self.cancelled is not None and self.cancelled.is_set()
+
+    def earlier(self, seconds: float) -> Deadline:
+        """Return a deadline so many seconds before this one, cancelled with it."""
+        return Deadline(self.at - seconds, self.cancelled)

@@ -270,8 +270,8 @@ class EngineThread:
 
 def _latest(tickets: Sequence[Ticket]) -> Deadline | None:
     """Return the deadline after which nobody waits for the batch; ``None`` if somebody waits for ever."""
-    deadline = max((ticket.deadline for ticket in tickets), key=lambda deadline: deadline.at)
-    return None if deadline.at == np.inf else deadline
+    at = max(ticket.deadline.at for ticket in tickets)
+    return None if np.isinf(at) else Deadline(at)  # one caller's cancellation must not end the others' batch
 
 
 def _cost(cells: Sequence[Cell]) -> int:

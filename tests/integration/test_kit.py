@@ -12,7 +12,6 @@ from qdrant_client import QdrantClient
 from searchkit import Passage, SearchKit, SearchKitConfig
 from searchkit.config import Blend, RerankerProfile, WindowConfig
 from searchkit.errors import ConfigError, RerankError
-from searchkit.stages import PairScores
 from searchkit.testing import FakeEncoder, FakeReranker
 
 PASSAGES = [
@@ -60,13 +59,15 @@ class BrokenReranker(FakeReranker):
         raise ValueError("the model is on fire")
 
 
-class NanReranker(FakeReranker):
-    """Leaves every pair but the first unscored, as a deadline would."""
+class SlowReranker(FakeReranker):
+    """Scores one pair at once, and then nothing before the deadline."""
 
     def score_pairs(self, pairs, *, deadline=None):
-        logits = np.full(len(pairs), np.nan, dtype=np.float32)
-        logits[:1] = 1.0
-        return PairScores(logits, np.zeros(len(pairs), dtype=np.int64), "nan")
+        if self.scored_count:
+            time.sleep(deadline.remaining_s)
+        scores = super().score_pairs(pairs)
+        scores.logits[1:] = np.nan
+        return scores
 
 
 def test_search_returns_reordered_hits_with_an_account(kit):
@@ -178,9 +179,9 @@ def test_a_failing_reranker_raises_where_that_was_asked_for(open_kit):
 
 
 def test_unscored_candidates_make_the_result_partial_and_are_not_lost(open_kit):
-    kit = open_kit(reranker=NanReranker())
+    kit = open_kit(reranker=SlowReranker())
     kit.add(PASSAGES)
-    result = kit.search("hairdressers paid", candidate_depth=10)
+    result = kit.search("hairdressers paid", candidate_depth=10, deadline_s=0.5)
     assert result.status == "partial"
     assert result.scored_count == 1
     assert len(result) == result.candidate_count > 1
@@ -217,12 +218,12 @@ async def test_async_and_sync_searches_agree(kit):
 
 
 async def test_async_search_leaves_the_event_loop_free(open_kit):
-    class SlowReranker(FakeReranker):
+    class SleepingReranker(FakeReranker):
         def score_pairs(self, pairs, *, deadline=None):
             time.sleep(0.5)
             return super().score_pairs(pairs)
 
-    kit = open_kit(reranker=SlowReranker())
+    kit = open_kit(reranker=SleepingReranker())
     kit.add(PASSAGES)
     task = asyncio.create_task(kit.asearch("hairdressers"))
     beats = 0

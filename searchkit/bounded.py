@@ -1,0 +1,107 @@
+"""Work that may outlast its deadline: done in a thread that nobody has to wait for."""
+
+from __future__ import annotations
+
+import contextvars
+import math
+import os
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+from searchkit.deadline import Deadline
+
+T = TypeVar("T")
+
+
+class StillRunningError(TimeoutError):
+    """The deadline passed and the work goes on without the caller."""
+
+
+class _Job(Generic[T]):
+    """One piece of work and, later, its outcome."""
+
+    def __init__(self, work: Callable[[], T]) -> None:
+        self._work = work
+        self._context = contextvars.copy_context()
+        self._outcome: list[T] = []
+        self._error: BaseException | None = None
+        self.done = threading.Event()
+
+    def run(self) -> None:
+        try:
+            self._outcome.append(self._context.run(self._work))
+        except BaseException as error:  # noqa: BLE001  # raised again where the result is wanted
+            self._error = error
+
+    def result(self) -> T:
+        if self._error is not None:
+            raise self._error
+        return self._outcome[0]
+
+
+class BoundedThreads:
+    """Runs work in reused daemon threads and stops waiting at a deadline.
+
+    A thread cannot be killed: work that hangs keeps its thread, and at most ``max_threads`` exist. They do not keep the
+    process alive and end when idle. (A ThreadPoolExecutor would wait for a hung thread when the interpreter exits.)
+
+    Args:
+        max_threads: Threads at most; further work waits for one, within its deadline.
+        idle_s: Seconds after which a thread without work ends.
+    """
+
+    def __init__(self, max_threads: int = 128, *, idle_s: float = 30.0) -> None:
+        self._max_threads = max_threads
+        self._idle_s = idle_s
+        self._reset()
+
+    def _reset(self) -> None:
+        self._process = os.getpid()
+        self._slots = threading.BoundedSemaphore(self._max_threads)
+        self._idle: list[queue.SimpleQueue[_Job[Any]]] = []
+        self._lock = threading.Lock()
+
+    def run(self, work: Callable[[], T], deadline: Deadline) -> T:
+        """Return what ``work`` returns, or raise what it raises; without a deadline in the caller's own thread.
+
+        Raises:
+            StillRunningError: The deadline passed first.
+        """
+        if math.isinf(deadline.at):
+            return work()
+        if self._process != os.getpid():  # after a fork the parent's threads do not exist
+            self._reset()
+        if not self._slots.acquire(timeout=deadline.remaining_s):
+            raise StillRunningError("all threads are busy with earlier work that has not ended")
+        job = _Job(work)
+        self._hand_over(job)
+        if not job.done.wait(deadline.remaining_s):
+            raise StillRunningError("the deadline passed before the work was done")
+        return job.result()
+
+    def _hand_over(self, job: _Job[Any]) -> None:
+        with self._lock:
+            inbox = self._idle.pop() if self._idle else None
+            if inbox is not None:
+                inbox.put(job)
+                return
+        threading.Thread(target=self._serve, args=(job,), name="searchkit-bounded", daemon=True).start()
+
+    def _serve(self, job: _Job[Any]) -> None:
+        inbox: queue.SimpleQueue[_Job[Any]] = queue.SimpleQueue()
+        while True:
+            job.run()
+            with self._lock:
+                self._idle.append(inbox)
+            self._slots.release()
+            job.done.set()
+            try:
+                job = inbox.get(timeout=self._idle_s)
+            except queue.Empty:
+                with self._lock:
+                    if inbox in self._idle:
+                        self._idle.remove(inbox)
+                        return
+                job = inbox.get()  # handed over between the two lines above

@@ -1,0 +1,240 @@
+"""Stage 2 for one or several queries: what is scored in which order, when to stop, and what to say of it."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from searchkit.assembly import Ranked, first_stage_order, one_per_group, reranked_order
+from searchkit.bounded import BoundedThreads, StillRunningError
+from searchkit.config import AdaptiveDepthConfig, Blend, RerankerProfile, SearchKitConfig
+from searchkit.deadline import Deadline
+from searchkit.errors import ModelLoadError, RerankError
+from searchkit.request import SearchRequest
+from searchkit.reranking.adaptive import expected_missed
+from searchkit.stages import Candidate, PairScores, Reranker
+from searchkit.types import PassageId, SearchStatus
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What stage 2 did for one query.
+
+    Attributes:
+        entries: Passages in their final order, not cut yet.
+        status: See `SearchResult`.
+        reason: Why the status is "partial" or "degraded", or why scoring stopped early.
+        engine: What scored the pairs.
+        blend: How both stages' evidence became the score, in words.
+        cached_count: Windows whose score was known before.
+    """
+
+    entries: list[Ranked]
+    status: SearchStatus
+    reason: str | None = None
+    engine: str | None = None
+    blend: str | None = None
+    cached_count: int = 0
+
+
+@dataclass(slots=True)
+class _Task:
+    """One query's candidates on their way through the model.
+
+    Attributes:
+        query: What the model reads as the query.
+        request: The caller's arguments.
+        candidates: Windows in first-stage order.
+        stretches: Rows still to be scored, in the order they are sent; cut where adaptive depth may stop.
+        scores: What is known so far.
+        is_settled: Whether the rows that are left need no score.
+    """
+
+    query: str
+    request: SearchRequest
+    candidates: Sequence[Candidate]
+    stretches: list[list[int]]
+    scores: PairScores = field(init=False)
+    is_settled: bool = False
+
+    def __post_init__(self) -> None:
+        count = len(self.candidates)
+        self.scores = PairScores(
+            np.full(count, np.nan, dtype=np.float32),
+            np.zeros(count, dtype=np.int64),
+            "",
+            np.zeros(count, dtype=np.bool_),
+        )
+
+    @property
+    def left(self) -> int:
+        """Windows that have no score."""
+        return int(np.isnan(self.scores.logits).sum())
+
+    def record(self, row: int, scores: PairScores, place: int) -> None:
+        """Copy the score at ``place`` of a shared call to ``row``."""
+        self.scores.logits[row] = scores.logits[place]
+        self.scores.truncated_tokens[row] = scores.truncated_tokens[place]
+        if self.scores.cached is not None and scores.cached is not None:
+            self.scores.cached[row] = scores.cached[place]
+
+
+class SecondStage:
+    """Scores the candidates of one or several queries in shared calls.
+
+    Args:
+        reranker: What scores.
+        config: Settings.
+        threads: Where work runs that may hang.
+    """
+
+    def __init__(self, reranker: Reranker, config: SearchKitConfig, threads: BoundedThreads) -> None:
+        self._reranker = reranker
+        self._config = config
+        self._threads = threads
+
+    def run(
+        self,
+        queries: Sequence[str],
+        requests: Sequence[SearchRequest],
+        candidates: Sequence[Sequence[Candidate]],
+        deadline: Deadline,
+        *,
+        blend: bool,
+    ) -> list[Outcome]:
+        """Return one outcome a query; first-stage order where stage 2 fails or the deadline leaves it no time.
+
+        Args:
+            queries: What the callers typed.
+            requests: Their arguments; they differ in their criteria at most.
+            candidates: Windows in first-stage order.
+            deadline: When to stop.
+            blend: Whether the model's blend may be used.
+
+        Raises:
+            ModelLoadError: The model of stage 2 cannot be found or loaded.
+            RerankError: Stage 2 failed and the configuration says to raise.
+        """
+        if not requests[0].rerank:
+            return [Outcome(first_stage_order(found), "retrieved") for found in candidates]
+        if deadline.is_over:
+            return _degraded(candidates, "the deadline passed before stage 2 could start")
+        try:
+            profile = self._threads.run(lambda: self._reranker.profile, deadline)
+            tasks = [
+                _Task(profile.compose(query, request.criteria), request, found, self._stretches(found))
+                for query, request, found in zip(queries, requests, candidates, strict=True)
+            ]
+            engine = self._score(tasks, deadline, profile, blend=blend)
+        except StillRunningError:
+            return _degraded(candidates, "the deadline passed before the model of stage 2 was found")
+        except ModelLoadError:
+            raise  # a mistake of set-up, not a fault of the moment: degrading would hide it on every search
+        except Exception as error:  # whatever a reranker raises, stage 1's answer is still good
+            if self._config.on_rerank_error == "raise":
+                raise RerankError(f"the reranker raised {type(error).__name__}: {error}") from error
+            logger.warning("stage 2 failed, answering in first-stage order: %s", type(error).__name__, exc_info=True)
+            return _degraded(candidates, f"{type(error).__name__}: {error}")
+        return [_outcome(task, profile, engine, blend=blend) for task in tasks]
+
+    def _stretches(self, candidates: Sequence[Candidate]) -> list[list[int]]:
+        """Return the rows in order of promise: by passage rank, the first window of each before any second one."""
+        passages = list(dict.fromkeys(candidate.id for candidate in candidates))
+        stretch_of = _stretch_of_passage(passages, self._config.adaptive_depth)
+        seen: Counter[PassageId] = Counter()
+        keys = []
+        for row, candidate in enumerate(candidates):
+            keys.append((stretch_of[candidate.id], seen[candidate.id], row))
+            seen[candidate.id] += 1
+        stretches: list[list[int]] = [[] for _ in range(max(stretch_of.values(), default=-1) + 1)]
+        for stretch, _, row in sorted(keys):
+            stretches[stretch].append(row)
+        return stretches
+
+    def _score(self, tasks: Sequence[_Task], deadline: Deadline, profile: RerankerProfile, *, blend: bool) -> str:
+        """Fill the tasks' scores, most promising first and query by query in turn; return the engine's name."""
+        engine = ""
+        going = [task for task in tasks if task.stretches]
+        while going:
+            rows = sorted(
+                (place, number, row)
+                for number, task in enumerate(going)
+                for place, row in enumerate(task.stretches.pop(0))
+            )
+            pairs = [(going[number].query, going[number].candidates[row].text) for _, number, row in rows]
+            scores = self._reranker.score_pairs(pairs, deadline=deadline)
+            engine = scores.engine or engine
+            for place, (_, number, row) in enumerate(rows):
+                going[number].record(row, scores, place)
+            if np.isnan(scores.logits).any():
+                break
+            for task in going:
+                task.is_settled = self._is_settled(task, profile, blend=blend)
+            going = [task for task in going if task.stretches and not task.is_settled]
+        return engine
+
+    def _is_settled(self, task: _Task, profile: RerankerProfile, *, blend: bool) -> bool:
+        """Whether scoring more of the task's candidates is unlikely to change its hits."""
+        settings = self._config.adaptive_depth
+        if settings is None:
+            return False
+        ranked = reranked_order(task.candidates, task.scores, profile, blend=blend)
+        scored = [entry for entry in ranked if entry.logit is not None]
+        rest = [entry.candidate.evidence for entry in ranked if entry.logit is None]
+        kept = scored if task.request.group_by is None else one_per_group(scored, task.request.group_by)
+        if len(kept) < task.request.top_k:
+            return False
+        bar = max(kept[task.request.top_k - 1].score, task.request.min_score or 0.0)
+        missed = expected_missed(
+            [(entry.logit or 0.0, entry.candidate.evidence) for entry in scored], rest, profile, bar=bar, blend=blend
+        )
+        return missed <= settings.max_missed
+
+
+def _stretch_of_passage(passages: Sequence[PassageId], settings: AdaptiveDepthConfig | None) -> dict[PassageId, int]:
+    if settings is None:
+        return dict.fromkeys(passages, 0)
+    return {key: max(0, math.ceil((n + 1 - settings.first) / settings.step)) for n, key in enumerate(passages)}
+
+
+def _outcome(task: _Task, profile: RerankerProfile, engine: str, *, blend: bool) -> Outcome:
+    total = len(task.candidates)
+    if task.left and task.left == total:
+        return _degraded([task.candidates], "the deadline passed before stage 2 scored anything")[0]
+    status: SearchStatus = "reranked"
+    reason = None
+    if task.left and task.is_settled:
+        reason = f"stage 2 stopped after {total - task.left} of {total} windows: the rest is unlikely to be a hit"
+    elif task.left:
+        status = "partial"
+        reason = f"the deadline stopped stage 2 after {total - task.left} of {total} windows"
+    return Outcome(
+        reranked_order(task.candidates, task.scores, profile, blend=blend),
+        status,
+        reason,
+        engine or None,
+        _in_words(profile.blend) if blend and profile.blend is not None and engine else None,
+        0 if task.scores.cached is None else int(task.scores.cached.sum()),
+    )
+
+
+def _degraded(candidates: Sequence[Sequence[Candidate]], reason: str) -> list[Outcome]:
+    return [Outcome(first_stage_order(found), "degraded", reason) for found in candidates]
+
+
+def _in_words(blend: Blend) -> str:
+    parts = [f"{blend.logit_weight:.3g} * logit"]
+    if blend.rank_weight:
+        parts.append(f"{blend.rank_weight:.3g} * {blend.k + 1} / ({blend.k} + first-stage rank)")
+    if blend.dense_weight:
+        parts.append(f"{blend.dense_weight:.3g} * cosine")
+    if blend.sparse_weight:
+        parts.append(f"{blend.sparse_weight:.3g} * log(1 + BM25)")
+    return f"sigmoid({' + '.join(parts)} {blend.intercept:+.3g})"

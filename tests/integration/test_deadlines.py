@@ -1,0 +1,254 @@
+"""What a caller gets, and when, if a stage hangs or fails: the whole pipeline over stages that obey the test."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import pytest
+
+from searchkit.config import RerankerProfile, SearchKitConfig
+from searchkit.errors import RetrievalTimeoutError
+from searchkit.pipeline import TwoStagePipeline
+from searchkit.request import SearchRequest
+from searchkit.reranking.engine_thread import EngineLimits
+from searchkit.reranking.scheduler import ScheduledReranker
+from searchkit.stages import Candidate, PairScores, Window
+from searchkit.testing import FakeEncoder, FakeReranker, FakeSparseEncoder
+from searchkit.types import Passage, RetrievalEvidence, SearchResult
+
+PATIENCE_S = 20.0
+"""How long a test waits for something that must happen; never how long it takes."""
+
+LATE_S = 0.1
+"""The promise: an answer comes at most this long after the deadline."""
+
+SLACK_S = 1.0
+"""What a loaded machine may add to it in a test."""
+
+
+def candidate(number: int, text: str = "", window: Window | None = None) -> Candidate:
+    return Candidate(
+        id=f"p{number}",
+        text=text or f"text {number} " + "word " * number,
+        window=window or Window(),
+        evidence=RetrievalEvidence(rank=number, fused_score=1.0 / number),
+    )
+
+
+class ListRetriever:
+    """Finds the same candidates for every query, after ``before`` was called."""
+
+    def __init__(self, candidates: Sequence[Candidate], before: Callable[[], object] = lambda: None) -> None:
+        self._candidates = list(candidates)
+        self._before = before
+
+    def retrieve(self, requests):
+        self._before()
+        return [self._candidates[: request.depth] for request in requests]
+
+
+class GatedReranker(FakeReranker):
+    """Word overlap; hangs from the call number ``hangs_from`` on until the test releases it."""
+
+    def __init__(self, hangs_from: int = 1) -> None:
+        super().__init__()
+        self._hangs_from = hangs_from
+        self.release = threading.Event()
+        self.calls: list[list[tuple[str, str]]] = []
+
+    def score_pairs(self, pairs, *, deadline=None) -> PairScores:
+        self.calls.append(list(pairs))
+        if len(self.calls) >= self._hangs_from:
+            assert self.release.wait(PATIENCE_S)
+        return super().score_pairs(pairs)
+
+
+class Bench:
+    """A pipeline with parts of the test's choice, and the time that its last search took."""
+
+    def __init__(self) -> None:
+        self._opened: list[ScheduledReranker] = []
+        self.release = threading.Event()
+        self.seconds = 0.0
+
+    def pipeline(self, reranker, *, retriever=None, get=None, config=None, limits=None) -> TwoStagePipeline:
+        self._opened.append(ScheduledReranker(reranker, limits=limits))
+        return TwoStagePipeline(
+            encoder=FakeEncoder(),
+            sparse_encoder=FakeSparseEncoder(),
+            retriever=retriever or ListRetriever([candidate(number) for number in range(1, 31)]),
+            reranker=self._opened[-1],
+            get=get or (lambda ids: [Passage(id=one, text=f"whole {one}") for one in ids]),
+            config=config or SearchKitConfig(),
+        )
+
+    def search(self, pipeline: TwoStagePipeline, query: str = "text", **arguments) -> SearchResult:
+        started = time.monotonic()
+        try:
+            return pipeline.search([query], [SearchRequest(**arguments)])[0]
+        finally:
+            self.seconds = time.monotonic() - started
+
+    def assert_in_time(self, deadline_s: float) -> None:
+        assert self.seconds < deadline_s + LATE_S + SLACK_S
+
+    def close(self) -> None:
+        self.release.set()
+        for one in self._opened:
+            one.reranker.release.set() if isinstance(one.reranker, GatedReranker) else None
+            one.close()
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    made = Bench()
+    yield made
+    made.close()
+
+
+def test_a_hung_second_stage_degrades_at_the_deadline(bench):
+    pipeline = bench.pipeline(GatedReranker())
+    result = bench.search(pipeline, deadline_s=0.1)
+    bench.assert_in_time(0.1)
+    assert result.status == "degraded"
+    assert "before stage 2 scored anything" in result.reason
+    assert [hit.id for hit in result] == [f"p{rank}" for rank in range(1, 11)]
+    assert result.scored_count == 0
+
+
+def test_a_second_stage_that_hangs_half_way_gives_a_partial_result_best_candidates_first(bench):
+    reranker = GatedReranker(hangs_from=2)
+    pipeline = bench.pipeline(reranker, limits=EngineLimits(max_cost=400))
+    result = bench.search(pipeline, deadline_s=0.3)
+    bench.assert_in_time(0.3)
+    done = len(reranker.calls[0])
+    assert 0 < done < 30
+    assert result.status == "partial"
+    assert f"after {done} of 30 windows" in result.reason
+    assert result.scored_count == done
+    assert {hit.id for hit in result if hit.logit is not None} <= {f"p{rank}" for rank in range(1, done + 1)}
+
+
+def test_the_search_after_a_hang_works_once_the_model_answers(bench):
+    reranker = GatedReranker()
+    pipeline = bench.pipeline(reranker)
+    assert bench.search(pipeline, deadline_s=0.05).status == "degraded"
+    reranker.release.set()
+    assert bench.search(pipeline).status == "reranked"
+
+
+def test_a_hung_first_stage_is_a_timeout_at_the_deadline(bench):
+    retriever = ListRetriever([candidate(1)], before=lambda: bench.release.wait(PATIENCE_S))
+    pipeline = bench.pipeline(FakeReranker(), retriever=retriever)
+    with pytest.raises(RetrievalTimeoutError, match="before the candidates were found"):
+        bench.search(pipeline, deadline_s=0.1)
+    bench.assert_in_time(0.1)
+
+
+def test_whole_passages_that_do_not_arrive_are_a_timeout_at_the_deadline(bench):
+    windowed = ListRetriever([candidate(1, "a window", Window(0, 2, 0, 8))])
+    pipeline = bench.pipeline(FakeReranker(), retriever=windowed, get=lambda _: bench.release.wait(PATIENCE_S))
+    with pytest.raises(RetrievalTimeoutError, match="whole passages"):
+        bench.search(pipeline, deadline_s=0.1)
+    bench.assert_in_time(0.1)
+
+
+def test_a_model_that_is_still_being_looked_for_degrades_at_the_deadline(bench):
+    class Elsewhere(FakeReranker):
+        @property
+        def profile(self):
+            assert bench.release.wait(PATIENCE_S)
+            return RerankerProfile()
+
+    pipeline = bench.pipeline(Elsewhere())
+    result = bench.search(pipeline, deadline_s=0.1)
+    bench.assert_in_time(0.1)
+    assert result.status == "degraded"
+    assert "before the model of stage 2 was found" in result.reason
+    bench.release.set()
+    assert bench.search(pipeline, deadline_s=PATIENCE_S).status == "reranked"
+
+
+def test_a_generous_deadline_changes_nothing(bench):
+    pipeline = bench.pipeline(FakeReranker())
+    hurried, calm = bench.search(pipeline, deadline_s=PATIENCE_S), bench.search(pipeline)
+    assert hurried.status == "reranked"
+    assert hurried.hits == calm.hits
+
+
+def test_under_a_deadline_first_ranks_of_all_queries_and_first_windows_of_all_passages_come_first(bench):
+    reranker = GatedReranker(hangs_from=99)
+    found = [
+        candidate(rank, f"passage {rank} window {window}", Window(window, 2, 0, 1))
+        for rank in range(1, 4)
+        for window in range(2)
+    ]
+    pipeline = bench.pipeline(reranker, retriever=ListRetriever(found))
+    request = SearchRequest(deadline_s=PATIENCE_S)
+    pipeline.search(["one", "two"], [request, request])
+    order = [(query, text) for call in reranker.calls for query, text in call]
+    expected = [f"passage {rank} window {window}" for window in range(2) for rank in range(1, 4)]
+    assert order == [(query, text) for text in expected for query in ("one", "two")]
+
+
+def test_many_deadlines_over_a_hung_model_are_all_kept(bench):
+    pipeline = bench.pipeline(GatedReranker())
+    found: list[tuple[str, float]] = []
+
+    def ask(number: int) -> None:
+        started = time.monotonic()
+        result = pipeline.search([f"query {number}"], [SearchRequest(deadline_s=0.2)])[0]
+        found.append((result.status, time.monotonic() - started))
+
+    callers = [threading.Thread(target=ask, args=(number,)) for number in range(32)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join(PATIENCE_S)
+    assert [status for status, _ in found] == ["degraded"] * 32
+    assert max(seconds for _, seconds in found) < 0.2 + LATE_S + 2 * SLACK_S
+
+
+def test_scores_known_from_an_earlier_search_are_counted_and_hold_without_a_model(bench):
+    reranker = GatedReranker(hangs_from=2)
+    pipeline = bench.pipeline(reranker)
+    first = bench.search(pipeline, query="text")
+    assert (first.status, first.cached_count) == ("reranked", 0)
+    second = bench.search(pipeline, query="text", deadline_s=0.2)
+    assert (second.status, second.cached_count, second.scored_count) == ("reranked", 30, 30)
+    assert second.hits == first.hits
+    third = bench.search(pipeline, query="text", deadline_s=0.2, criteria="other words")
+    assert (third.status, third.cached_count) == ("degraded", 0)
+
+
+def test_a_failing_batch_mate_fails_alone(bench):
+    class Picky(GatedReranker):
+        def score_pairs(self, pairs, *, deadline=None):
+            if self.release.is_set() and any("bad" in query for query, _ in pairs):
+                raise ValueError("bad pair")
+            return super().score_pairs(pairs, deadline=deadline)
+
+    reranker = Picky()
+    pipeline = bench.pipeline(reranker)
+    results: dict[str, SearchResult] = {}
+
+    def ask(query: str) -> None:
+        results[query] = pipeline.search([query], [SearchRequest()])[0]
+
+    callers = [threading.Thread(target=ask, args=(query,)) for query in ("first", "good", "bad", "fine")]
+    for caller in callers:
+        caller.start()
+    reranker.release.set()
+    for caller in callers:
+        caller.join(PATIENCE_S)
+    assert {query: result.status for query, result in results.items()} == {
+        "first": "reranked",
+        "good": "reranked",
+        "bad": "degraded",
+        "fine": "reranked",
+    }
+    assert "bad pair" in results["bad"].reason
+    assert not np.isnan([hit.score for hit in results["good"]]).any()

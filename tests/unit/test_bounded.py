@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import contextvars
+import threading
+import time
+
+import pytest
+
+from searchkit.bounded import BoundedThreads, StillRunningError
+from searchkit.deadline import Deadline
+
+PATIENCE_S = 20.0
+
+
+def soon() -> Deadline:
+    return Deadline.after(PATIENCE_S)
+
+
+def test_without_a_deadline_work_runs_in_the_callers_thread():
+    assert BoundedThreads().run(threading.get_ident, Deadline()) == threading.get_ident()
+
+
+def test_with_a_deadline_the_result_comes_back_and_the_thread_is_used_again():
+    threads = BoundedThreads()
+    idents = {threads.run(threading.get_ident, soon()) for _ in range(20)}
+    assert len(idents) == 1
+    assert threading.get_ident() not in idents
+
+
+def test_an_error_comes_back_as_it_was_raised():
+    def work():
+        raise KeyError("lost")
+
+    with pytest.raises(KeyError, match="lost"):
+        BoundedThreads().run(work, soon())
+
+
+def test_work_that_hangs_is_left_behind_at_the_deadline():
+    threads, release = BoundedThreads(), threading.Event()
+    started = time.monotonic()
+    with pytest.raises(StillRunningError):
+        threads.run(lambda: release.wait(PATIENCE_S), Deadline.after(0.05))
+    assert time.monotonic() - started < PATIENCE_S / 2
+    assert threads.run(lambda: "next", soon()) == "next"
+    release.set()
+
+
+def test_no_more_threads_than_allowed_and_room_again_when_one_comes_back():
+    threads, release = BoundedThreads(max_threads=1), threading.Event()
+    with pytest.raises(StillRunningError):
+        threads.run(lambda: release.wait(PATIENCE_S), Deadline.after(0.02))
+    with pytest.raises(StillRunningError, match="busy"):
+        threads.run(lambda: "next", Deadline.after(0.02))
+    release.set()
+    assert threads.run(lambda: "next", soon()) == "next"
+
+
+def test_many_callers_get_their_own_results():
+    threads = BoundedThreads(max_threads=4)
+    found = {}
+
+    def ask(number):
+        found[number] = [threads.run(lambda one=one: (number, one), soon()) for one in range(50)]
+
+    callers = [threading.Thread(target=ask, args=(number,)) for number in range(16)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join(PATIENCE_S)
+    assert found == {number: [(number, one) for one in range(50)] for number in range(16)}
+
+
+def test_context_variables_reach_the_work():
+    variable = contextvars.ContextVar("variable", default="unset")
+    variable.set("set")
+    assert BoundedThreads().run(variable.get, soon()) == "set"
+
+
+def test_idle_threads_end():
+    threads = BoundedThreads(idle_s=0.01)
+    thread = threads.run(threading.current_thread, soon())
+    thread.join(PATIENCE_S)
+    assert not thread.is_alive()
+    assert threads.run(lambda: "again", soon()) == "again"
