@@ -87,7 +87,7 @@ class Census:
             if self._is_at_home(module_name, value, is_listed):
                 doc = _class_doc(value) if is_class else _clean(value.__doc__)
                 entry = Entry(module_name, name, "class" if is_class else "function", value, doc, is_listed)
-                self._claim(_identity(value), _module_claim(entry), entry)
+                self._claim(_identity(module_name, value), _module_claim(entry), entry)
 
     def _is_listed(self, module_name: str, name: str, value: Any) -> bool:
         """Whether ``__all__`` has the name, here or in the submodule that it comes from (3.11 forgot TaskGroup)."""
@@ -138,12 +138,18 @@ def _member_kind(value: object) -> str | None:
     return "method" if isinstance(value, _FUNCTIONS) else None
 
 
-def _identity(value: Any) -> int:
-    """Return what a function and the method that it is bound from have in common (``random.randint``)."""
+def _identity(module_name: str, value: Any) -> int:
+    """Return what a function and the method that its own module bound it from have in common (``random.randint``).
+
+    ``secrets.choice`` is bound from another module's class: it is not what ``random.choice`` is.
+    """
     owner = getattr(value, "__self__", None)
+    maker = type(owner).__module__
+    if maker != module_name and not maker.startswith(f"{module_name}."):
+        return id(value)
     if isinstance(value, types.MethodType):
         return id(value.__func__)
-    if isinstance(value, types.BuiltinFunctionType) and not isinstance(owner, (types.ModuleType, type, types.NoneType)):
+    if isinstance(value, types.BuiltinFunctionType):
         return id(getattr(type(owner), value.__name__, value))
     return id(value)
 
@@ -164,7 +170,7 @@ def _module_claim(entry: Entry) -> tuple[Any, ...]:
 
 def _member_claim(owner: Entry, base: type, depth: int, entry: Entry) -> tuple[Any, ...]:
     """Order the public classes that offer one method of a private base: its namesake, then the nearest."""
-    is_stranger = bool(depth) and base.__name__.lstrip("_") != owner.value.__name__
+    is_stranger = bool(depth) and not base.__name__.endswith(owner.value.__name__)  # _BaseExitStack is ExitStack's
     return (1, _is_alias(owner), is_stranger, depth, _is_alias(entry), entry.id)
 
 
