@@ -1,0 +1,265 @@
+"""How other tools lay out a collection: detection from sampled payloads, and reading their passages back. Pure.
+
+langchain     {page_content, metadata: {...}}                      LangChain for Python
+langchainjs   {content, metadata: {...}}                           LangChain.js
+llamaindex    {..., _node_content: "{json}", _node_type, doc_id}   LlamaIndex; the text lies inside the JSON
+haystack      {id, content, blob, meta: {...}, score}              Haystack; the id lies in the payload
+mcp           {document, metadata: {...}}                          mcp-server-qdrant
+fastembed     {document, ...}, a dense vector named fast-...       the former QdrantClient.add
+plain         {<text_field>, ...}                                  anything else, when the caller names the field
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from searchkit.errors import CollectionError, PayloadError
+from searchkit.types import PassageId
+
+Payload = Mapping[str, Any]
+
+_LLAMAINDEX_OWN = frozenset({"_node_content", "_node_type", "document_id", "doc_id", "ref_doc_id"})
+_SHOWN_FIELDS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where a tool keeps the parts of a passage.
+
+    Attributes:
+        name: The tool.
+        text_key: Payload key of the text (of the JSON that holds it, for LlamaIndex).
+        metadata_root: Payload key that the metadata lies under; empty if it lies beside the text.
+        own_keys: Keys that are the tool's own, neither text nor metadata.
+        id_key: Payload key of the passage's id; ``None`` if that is the point's id.
+        dense_names: Names that the tool gives its dense vector.
+        sparse_names: Names that it gives its sparse vector, newest first.
+    """
+
+    name: str
+    text_key: str
+    metadata_root: str = ""
+    own_keys: frozenset[str] = frozenset()
+    id_key: str | None = None
+    dense_names: tuple[str, ...] = ("",)
+    sparse_names: tuple[str, ...] = ()
+
+    def text_of(self, payload: Payload, point: PassageId) -> str | None:
+        """Return the text; ``None`` where there is none.
+
+        Raises:
+            PayloadError: The payload of ``point`` is damaged.
+        """
+        raw = payload.get(self.text_key)
+        text = _node_text(raw, point) if self.name == "llamaindex" and isinstance(raw, str) else raw
+        return text if isinstance(text, str) and text.strip() else None
+
+    def metadata_of(self, payload: Payload) -> dict[str, Any]:
+        """Return the metadata without what is the tool's own; keys beside a metadata object are kept as well."""
+        hidden = {self.text_key, self.metadata_root, self.id_key} | self.own_keys
+        beside = {key: value for key, value in payload.items() if key not in hidden}
+        inside = payload.get(self.metadata_root) if self.metadata_root else None
+        return {**beside, **inside} if isinstance(inside, Mapping) else beside
+
+    def id_of(self, payload: Payload, point: PassageId) -> PassageId:
+        """Return the id that the tool's users know the passage by."""
+        known = None if self.id_key is None else payload.get(self.id_key)
+        return known if isinstance(known, str | int) else point
+
+    def filter_path(self, key: str) -> str:
+        """Return the payload path of a metadata path such as ``author.name``."""
+        return f"{self.metadata_root}.{key}" if self.metadata_root else key
+
+
+_LANGCHAIN = Layout("langchain", "page_content", "metadata", sparse_names=("langchain-sparse",))
+_LANGCHAINJS = Layout("langchainjs", "content", "metadata", sparse_names=("langchain-sparse",))
+_LLAMAINDEX = Layout(
+    "llamaindex",
+    "_node_content",
+    own_keys=_LLAMAINDEX_OWN,
+    dense_names=("text-dense", ""),
+    sparse_names=("text-sparse-new", "text-sparse"),
+)
+_HAYSTACK = Layout(
+    "haystack",
+    "content",
+    "meta",
+    own_keys=frozenset({"blob", "score", "embedding", "sparse_embedding"}),
+    id_key="id",
+    dense_names=("text-dense", ""),
+    sparse_names=("text-sparse",),
+)
+_MCP = Layout("mcp", "document", "metadata")
+_FASTEMBED = Layout("fastembed", "document", sparse_names=("fast-sparse-bm25",))
+
+
+@dataclass(frozen=True, slots=True)
+class DenseVector:
+    """A dense vector that a collection has.
+
+    Attributes:
+        name: Its name, empty for the unnamed one.
+        size: Its length.
+        distance: How it is compared, in Qdrant's words.
+    """
+
+    name: str
+    size: int
+    distance: str
+
+
+def detect_layout(payloads: Sequence[Payload], dense_names: Sequence[str], text_field: str | None = None) -> Layout:
+    """Return the layout that every sampled payload has.
+
+    Args:
+        payloads: Payloads of some of the points.
+        dense_names: Names of the collection's dense vectors.
+        text_field: Payload key of the text, where detection cannot know it.
+
+    Raises:
+        CollectionError: The layout is unknown, ambiguous, or ours, or ``text_field`` holds no text; the message lists
+            what was found and the argument that settles it.
+    """
+    if not payloads:
+        if text_field is not None:
+            return Layout("plain", text_field)
+        raise CollectionError(
+            "the collection has no points, so its layout cannot be seen; pass text_field=, or add first"
+        )
+    if any({"id", "text", "metadata", "hash"} <= set(payload) for payload in payloads):
+        raise CollectionError("the collection was made by searchkit; open it with SearchKit(name, ...) instead")
+    found = _matching(payloads, dense_names)
+    if text_field is not None:
+        return _named(payloads, found, text_field)
+    if len(found) == 1:
+        return found[0]
+    what = f"fits {' and '.join(layout.name for layout in found)}" if found else "is none that searchkit knows"
+    raise CollectionError(
+        f"the layout of the collection {what}; found {_fields(payloads)}. "
+        f"Pass text_field= with the field that holds the text{_suggestion(payloads)}"
+    )
+
+
+def choose_dense(
+    layout: Layout, vectors: Sequence[DenseVector], dimension: int, wanted: str | None = None
+) -> DenseVector:
+    """Return the dense vector to search in.
+
+    Args:
+        layout: Whose conventional names decide among several.
+        vectors: What the collection has.
+        dimension: Length of the encoder's vectors.
+        wanted: The caller's choice.
+
+    Raises:
+        CollectionError: There is none, several without a reason to prefer one, or one of another length.
+    """
+    listed = ", ".join(f"{vector.name!r} ({vector.size}, {vector.distance})" for vector in vectors) or "none"
+    if wanted is not None:
+        chosen = [vector for vector in vectors if vector.name == wanted]
+    elif len(vectors) == 1:
+        chosen = list(vectors)
+    else:
+        chosen = [vector for vector in vectors if _is_conventional(layout, vector.name)]
+    if len(chosen) != 1:
+        what = f"has no dense vector {wanted!r}" if wanted is not None else "leaves open which dense vector to search"
+        raise CollectionError(f"the collection {what}; found {listed}. Pass vector= with one of these names")
+    if chosen[0].size != dimension:
+        raise CollectionError(
+            f"the dense vector {chosen[0].name!r} has {chosen[0].size} dimensions and the encoder makes {dimension}; "
+            f"found {listed}. Pass encoder= with the model that wrote it, or vector= with another name"
+        )
+    return chosen[0]
+
+
+def choose_sparse(layout: Layout, names: Sequence[str]) -> str | None:
+    """Return the sparse vector to search in, ``None`` if there is none or no reason to prefer one of several."""
+    for name in layout.sparse_names:
+        if name in names:
+            return name
+    return names[0] if len(names) == 1 else None
+
+
+def _matching(payloads: Sequence[Payload], dense_names: Sequence[str]) -> list[Layout]:
+    has_fast_vector = any(name.startswith("fast-") for name in dense_names)
+
+    def is_fastembed(payload: Payload) -> bool:
+        return has_fast_vector and isinstance(payload.get("document"), str) and not _is_nested(_MCP, payload)
+
+    rules: list[tuple[Layout, Callable[[Payload], bool]]] = [
+        (_LLAMAINDEX, lambda payload: isinstance(payload.get("_node_content"), str)),
+        (_LANGCHAIN, lambda payload: _is_nested(_LANGCHAIN, payload)),
+        (_LANGCHAINJS, lambda payload: _is_nested(_LANGCHAINJS, payload)),
+        (_HAYSTACK, lambda payload: isinstance(payload.get("id"), str) and _is_nested(_HAYSTACK, payload)),
+        (_MCP, lambda payload: _is_nested(_MCP, payload)),
+        (_FASTEMBED, is_fastembed),
+    ]
+    found = [layout for layout, fits in rules if all(fits(payload) for payload in payloads)]
+    # LlamaIndex lays its users' keys beside its own, so that theirs can look like anything.
+    return found[:1] if _LLAMAINDEX in found else found
+
+
+def _is_nested(layout: Layout, payload: Payload) -> bool:
+    if layout.text_key not in payload or layout.metadata_root not in payload:
+        return False
+    text, metadata = payload[layout.text_key], payload[layout.metadata_root]
+    # A binary document of Haystack has no text, and LangChain writes null for no metadata.
+    is_text = isinstance(text, str) or (text is None and layout is _HAYSTACK)
+    return is_text and (metadata is None or isinstance(metadata, Mapping))
+
+
+def _named(payloads: Sequence[Payload], found: Sequence[Layout], text_field: str) -> Layout:
+    fitting = [layout for layout in found if layout.text_key == text_field]
+    if len(fitting) == 1:
+        return fitting[0]
+    if not any(isinstance(payload.get(text_field), str) for payload in payloads):
+        raise CollectionError(
+            f"text_field={text_field!r} holds no text in {len(payloads)} sampled points; found {_fields(payloads)}. "
+            f"Pass text_field= with the field that holds the text{_suggestion(payloads)}"
+        )
+    return Layout("plain", text_field)
+
+
+def _is_conventional(layout: Layout, name: str) -> bool:
+    return name.startswith("fast-") if layout.name in {"fastembed", "mcp"} else name in layout.dense_names
+
+
+def _fields(payloads: Sequence[Payload]) -> str:
+    kinds: dict[str, Counter[str]] = {}
+    for payload in payloads:
+        for key, value in payload.items():
+            kinds.setdefault(key, Counter())[type(value).__name__] += 1
+    if not kinds:
+        return "no payload fields"
+    shown = [
+        f"{key!r} ({', '.join(f'{kind} in {count}' for kind, count in counts.most_common(2))})"
+        for key, counts in list(kinds.items())[:_SHOWN_FIELDS]
+    ]
+    more = f" and {len(kinds) - _SHOWN_FIELDS} more" if len(kinds) > _SHOWN_FIELDS else ""
+    return f"in {len(payloads)} sampled points the fields {', '.join(shown)}{more}"
+
+
+def _suggestion(payloads: Sequence[Payload]) -> str:
+    """Return a hint at the field with the longest texts."""
+    lengths: Counter[str] = Counter()
+    for payload in payloads:
+        for key, value in payload.items():
+            if isinstance(value, str):
+                lengths[key] += len(value)
+    return f", for instance text_field={lengths.most_common(1)[0][0]!r}" if lengths else ""
+
+
+def _node_text(raw: str, point: PassageId) -> str | None:
+    try:
+        node = json.loads(raw)
+    except ValueError as error:
+        raise PayloadError(f"point {point!r}: its _node_content is no JSON ({error}); index this node again") from error
+    if not isinstance(node, dict):
+        raise PayloadError(f"point {point!r}: its _node_content is no JSON object; index this node again")
+    resource = node.get("text_resource")
+    text = node.get("text") if node.get("text") is not None else (resource or {}).get("text")
+    return text if isinstance(text, str) else None
