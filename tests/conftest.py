@@ -105,6 +105,84 @@ def make_cross_encoder(folder: Path, architecture: str, *, activation: str | Non
     return folder
 
 
+def make_bi_encoder(
+    folder: Path, *, prompts: dict[str, str] | None = None, pooling: str = "mean", dense: int = 0
+) -> Path:
+    """Write a random sentence-transformers model to ``folder``."""
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base.modules import Dense, Normalize, Transformer
+    from sentence_transformers.sentence_transformer.modules import Pooling
+    from transformers import BertModel
+
+    torch.manual_seed(11)
+    base = folder / "base"
+    bert = BertModel(_config("bert", {}))
+    with torch.no_grad():
+        for parameter in bert.parameters():
+            if parameter.dim() > 1:
+                parameter.normal_(0, 0.25)
+    bert.save_pretrained(base)
+    _wrapped("words").save_pretrained(base)
+    transformer = Transformer(str(base), max_seq_length=64)
+    parts = [transformer, Pooling(32, pooling_mode=pooling)]
+    if dense:
+        parts.append(Dense(32, dense))
+    model = SentenceTransformer(modules=[*parts, Normalize()], prompts=prompts or {}, device="cpu")
+    model.save(str(folder / "model"), create_model_card=False)
+    return folder / "model"
+
+
+@pytest.fixture(scope="session")
+def bi_encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> TinyModels:
+    """Call it for the folder of a tiny random sentence-transformers model, cached by its arguments."""
+    made: dict[str, Path] = {}
+
+    def make(**settings: Any) -> Path:
+        key = json.dumps(settings, sort_keys=True)
+        if key not in made:
+            made[key] = make_bi_encoder(tmp_path_factory.mktemp("tiny-bi-encoder"), **settings)
+        return made[key]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def onnx_encoder_folder(tmp_path_factory: pytest.TempPathFactory, bi_encoder_folder: TinyModels) -> Path:
+    """The same tiny bi-encoder as an ONNX model in fastembed's layout."""
+    import shutil
+    import warnings
+
+    import torch
+    from transformers import AutoModel
+
+    class _Named(torch.nn.Module):
+        def __init__(self, model: Any, names: list[str]) -> None:
+            super().__init__()
+            self.model, self.names = model, names
+
+        def forward(self, *inputs: Any) -> Any:
+            return self.model(**dict(zip(self.names, inputs, strict=True))).last_hidden_state
+
+    folder = tmp_path_factory.mktemp("tiny-onnx") / "model"
+    shutil.copytree(bi_encoder_folder(), folder)
+    names = ["input_ids", "attention_mask", "token_type_ids"]
+    example = tuple(torch.ones(2, 8, dtype=torch.int64) for _ in names)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            _Named(AutoModel.from_pretrained(folder), names).eval(),
+            example,
+            str(folder / "model.onnx"),
+            input_names=names,
+            output_names=["last_hidden_state"],
+            dynamic_axes={name: {0: "batch", 1: "length"} for name in [*names, "last_hidden_state"]},
+            opset_version=17,
+            dynamo=False,
+        )
+    return folder
+
+
 @pytest.fixture(scope="session")
 def cross_encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> TinyModels:
     """Call it with an architecture (and config overrides) for the folder of a tiny random cross-encoder, cached."""

@@ -20,8 +20,8 @@ DEFAULT_RERANKER = "searchkit-reranker-minilm-l6-v1"
 
 SHIPPED_ROOT = Path(__file__).parent / "shipped"
 
-_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
-_REVISION = re.compile(r"[\w.-]+(/[\w.-]+)*")
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
+_REVISION = re.compile(r"[\w.-]+(/[\w.-]+)*", re.ASCII)
 _HUB_FILES = ("*.json", "*.safetensors", "*.txt", "*.model")
 _HUB_NEVER = ("onnx/*", "openvino/*", "*.bin", "*.pt", "*.pkl", "*.h5", "*.py")
 
