@@ -118,11 +118,18 @@ class TwoStagePipeline:
         ]
 
     def rerank(self, query: str, request: SearchRequest, candidates: Sequence[Candidate]) -> SearchResult:
-        """Run stage 2 alone; the score is the calibrated second stage, whatever blend the model carries."""
+        """Run stage 2 alone; the score is the calibrated second stage, whatever blend the model carries.
+
+        Args:
+            query: The query.
+            request: The caller's arguments.
+            candidates: Whole passages, best first.
+        """
         deadline, watch = Deadline.after(request.deadline_s), Stopwatch()
         stage = self._second_stage.run([query], [request], [candidates], _for_stage_2(deadline), blend=False)[0]
         rerank = watch.lap()
-        hits = self._cut(stage, request, self._get)
+        texts = {candidate.id: candidate.text for candidate in candidates}
+        hits = self._cut(stage, request, lambda ids: [Passage(id=one, text=texts[one]) for one in ids])
         timings = Timings(rerank=rerank, total=watch.total())
         return _result(query, request, stage, hits).model_copy(
             update={"timings": timings, "reranker": self._reranker.name}

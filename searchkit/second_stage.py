@@ -17,6 +17,8 @@ from searchkit.deadline import Deadline
 from searchkit.errors import ModelLoadError, RerankError
 from searchkit.request import SearchRequest
 from searchkit.reranking.adaptive import expected_missed
+from searchkit.reranking.scheduler import ScheduledReranker
+from searchkit.splitting import SpanReader, readable_windows
 from searchkit.stages import Candidate, PairScores, Reranker
 from searchkit.types import PassageId, SearchStatus
 
@@ -127,14 +129,10 @@ class SecondStage:
         if deadline.is_over:
             return _degraded(candidates, "the deadline passed before stage 2 could start")
         try:
-            profile = self._threads.run(lambda: self._reranker.profile, deadline)
-            tasks = [
-                _Task(profile.compose(query, request.criteria), request, found, self._stretches(found))
-                for query, request, found in zip(queries, requests, candidates, strict=True)
-            ]
+            profile, tasks = self._threads.run(lambda: self._prepared(queries, requests, candidates), deadline)
             engine = self._score(tasks, deadline, profile, blend=blend)
         except StillRunningError:
-            return _degraded(candidates, "the deadline passed before the model of stage 2 was found")
+            return _degraded(candidates, "the deadline passed before the model of stage 2 was ready")
         except ModelLoadError:
             raise  # a mistake of set-up, not a fault of the moment: degrading would hide it on every search
         except Exception as error:  # whatever a reranker raises, stage 1's answer is still good
@@ -143,6 +141,21 @@ class SecondStage:
             logger.warning("stage 2 failed, answering in first-stage order: %s", type(error).__name__, exc_info=True)
             return _degraded(candidates, f"{type(error).__name__}: {error}")
         return [_outcome(task, profile, engine, blend=blend) for task in tasks]
+
+    def _prepared(
+        self, queries: Sequence[str], requests: Sequence[SearchRequest], candidates: Sequence[Sequence[Candidate]]
+    ) -> tuple[RerankerProfile, list[_Task]]:
+        """Compose what the model reads, and cut what it cannot read whole. May look for the model and load it."""
+        profile = self._reranker.profile
+        reader = self._reranker.reranker if isinstance(self._reranker, ScheduledReranker) else self._reranker
+        tasks = []
+        for query, request, found in zip(queries, requests, candidates, strict=True):
+            composed = profile.compose(query, request.criteria)
+            if isinstance(reader, SpanReader):
+                overlap = self._config.windows.overlap_tokens
+                found = readable_windows(found, composed, reader, overlap_tokens=overlap)
+            tasks.append(_Task(composed, request, found, self._stretches(found)))
+        return profile, tasks
 
     def _stretches(self, candidates: Sequence[Candidate]) -> list[list[int]]:
         """Return the rows in order of promise: by passage rank, the first window of each before any second one."""

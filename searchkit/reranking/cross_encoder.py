@@ -22,7 +22,7 @@ from searchkit.reranking.engines.base import Precision
 from searchkit.reranking.loading import LoadedModel, load_model
 from searchkit.reranking.model_files import CrossEncoderFiles, read_files, read_profile
 from searchkit.reranking.scoring import Pace, score
-from searchkit.stages import PairScores
+from searchkit.stages import PairScores, Span
 
 Pair = tuple[str, str]
 
@@ -120,6 +120,10 @@ class CrossEncoderReranker:
     def compose(self, query: str, criteria: str | None = None) -> str:
         """Return what the model reads as the query: the query and, in its template, the criteria."""
         return self.profile.compose(query, criteria)
+
+    def token_spans(self, text: str) -> list[Span]:
+        """Return the character offsets of the text's tokens, without special tokens and without truncation."""
+        return self._loaded.get().pairing.token_spans(text)
 
     def load(self) -> None:
         """Load the model now rather than at the first pair.

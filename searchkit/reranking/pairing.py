@@ -10,6 +10,7 @@ import numpy as np
 
 from searchkit.errors import ModelLoadError
 from searchkit.reranking.packing import Ids, PairTemplate, TokenPair, compose
+from searchkit.stages import Span
 
 if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
@@ -73,6 +74,10 @@ class PairTokenizer:
         """Return the ids of single texts, uncut and without special tokens, each of shape ``(n,)``, int32."""
         encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
         return [np.asarray(encoding.ids, dtype=np.int32) for encoding in encodings]
+
+    def token_spans(self, text: str) -> list[Span]:
+        """Return the character offsets of the tokens of a single text, uncut and without special tokens."""
+        return [(start, end) for start, end in self._tokenizer.encode(text, add_special_tokens=False).offsets]
 
     def _encode_whole(self, pairs: Sequence[tuple[str, str]]) -> list[TokenPair]:
         whole = self._tokenizer.encode_batch([text for _, text in pairs], add_special_tokens=False)
