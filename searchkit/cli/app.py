@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,6 +14,9 @@ from searchkit.cli.index import index
 from searchkit.cli.search import EXAMPLE as SEARCH_EXAMPLE
 from searchkit.cli.search import search
 from searchkit.cli.session import KitOpener, OneLineErrors, Session, open_kit
+
+DEMO_EXAMPLE = 'Example: searchkit demo, and then: searchkit search "read a file line by line"'
+JUDGMENTS = Path("tests/data/stdlib")
 
 
 def create_app(open_kit: KitOpener = open_kit) -> typer.Typer:
@@ -45,7 +49,29 @@ def create_app(open_kit: KitOpener = open_kit) -> typer.Typer:
             typer.echo(context.get_help(), err=True)
             raise typer.Exit(2)
 
+    app.command("demo", epilog=DEMO_EXAMPLE)(demo)
     app.command("index", epilog=INDEX_EXAMPLE)(index)
     app.command("search", epilog=SEARCH_EXAMPLE)(search)
     app.command("eval", epilog=EVAL_EXAMPLE)(evaluate)
     return app
+
+
+def demo(
+    context: typer.Context,
+    path: Annotated[
+        Path, typer.Option(help="Folder of the embedded engine; the collection 'stdlib' is made in it.")
+    ] = Path(".searchkit"),
+    judgments: Annotated[
+        Path | None, typer.Option(help="Judged queries to measure with.", show_default=f"{JUDGMENTS}, if it is there")
+    ] = None,
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="Index and measure again.")] = False,
+) -> None:
+    """Index the documentation of this Python's standard library, search it and measure the search.
+
+    Afterwards `searchkit search "how do I ..."` searches it.
+    """
+    from searchkit.cli.demo import run_demo
+
+    session: Session = context.obj
+    known = JUDGMENTS if judgments is None and JUDGMENTS.is_dir() else judgments
+    run_demo(path=path, judgments=known, console=session.output.data, rebuild=rebuild)
