@@ -46,7 +46,7 @@ def create_app(open_kit: KitOpener = open_kit) -> typer.Typer:
 
             typer.echo(__version__)
         elif context.invoked_subcommand is None:
-            typer.echo(context.get_help(), err=True)
+            typer.echo(context.get_help())
             raise typer.Exit(2)
 
     app.command("demo", epilog=DEMO_EXAMPLE)(demo)
