@@ -1,0 +1,115 @@
+"""What stage 1 needs of a vector engine: a small protocol, point ids as 128-bit integers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from searchkit.collection.filters import Condition
+from searchkit.collection.manifest import Manifest
+from searchkit.stages import SparseVector
+
+SCAN_PAGE = 1000
+"""Points read at once where all or many are read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One window, ready to be stored.
+
+    Attributes:
+        id: Point id.
+        dense: The dense vector.
+        sparse: The sparse vector; ``None`` for a text of stopwords.
+        payload: JSON values.
+    """
+
+    id: int
+    dense: list[float]
+    sparse: SparseVector | None
+    payload: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class LegQuery:
+    """A search in one of the two vectors.
+
+    Attributes:
+        vector: A dense vector as a list, or a sparse one.
+        limit: Points to return at most.
+        filter: A filter as the backend's `Backend.render` or `Backend.accept` returned it.
+    """
+
+    vector: list[float] | SparseVector
+    limit: int
+    filter: Any
+
+
+class Backend(Protocol):
+    """A collection in one engine. Calls are safe from several threads.
+
+    Every method may raise ``CollectionError`` or ``RetrievalError``, never a vendor's exception. Methods that read or
+    write points are called after `open`.
+    """
+
+    @property
+    def location(self) -> str:
+        """Where the collection lies, for messages."""
+
+    @property
+    def is_read_only(self) -> bool:
+        """Whether writing is impossible."""
+
+    def find_manifest(self) -> Manifest | None:
+        """Return what the collection was made with; ``None`` if it does not exist."""
+
+    def open(self) -> None:
+        """Make the collection ready for reading and writing; it exists. May be repeated."""
+
+    def create(self, manifest: Manifest) -> Manifest:
+        """Create the collection and return its manifest: the given one, or that of whoever was faster."""
+
+    def writing(self) -> AbstractContextManager[None]:
+        """Enclose writes; what was written is durable when the context ends. May be nested."""
+
+    def exclusive(self) -> AbstractContextManager[None]:
+        """Keep the other writers of this process out, between looking up what is there and writing."""
+
+    def upsert(self, points: Sequence[Point], added: Sequence[int]) -> None:
+        """Store points in order; ``added`` are the ids of those that were not there."""
+
+    def delete(self, points: Sequence[int]) -> None:
+        """Delete points that are there."""
+
+    def invalidate(self, points: Sequence[int]) -> None:
+        """Empty the content hash of passages, given their first points: they count as changed until written again."""
+
+    def existing(self, points: Sequence[int]) -> list[int]:
+        """Return those of ``points`` that are there."""
+
+    def fetch(self, points: Sequence[int], fields: Sequence[str] | None = None) -> dict[int, Mapping[str, Any]]:
+        """Return the payloads, or some fields of them, of those ``points`` that are there."""
+
+    def query(self, legs: Sequence[LegQuery]) -> list[list[tuple[int, float]]]:
+        """Return point ids and scores of each leg, best first."""
+
+    def count(self, native: Any) -> int:
+        """Return the number of points that match a rendered filter."""
+
+    def scan(self, native: Any) -> Iterator[list[int]]:
+        """Return the ids of all points that match a rendered filter, page by page."""
+
+    def render(self, condition: Condition) -> Any:
+        """Return a condition as the engine's own filter."""
+
+    def accept(self, native: object) -> Any:
+        """Return a filter object that the caller made with a vendor's classes as the engine's own filter.
+
+        Raises:
+            ConfigError: It is no such object, or the engine cannot run it.
+        """
+
+    def close(self) -> None:
+        """Release the collection; safe to call twice."""

@@ -1,0 +1,309 @@
+"""Qdrant servers and clusters, and the in-memory mode, through qdrant-client."""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+from qdrant_client import QdrantClient, models
+
+from searchkit.collection.backends.base import SCAN_PAGE, LegQuery, Point
+from searchkit.collection.backends.client_errors import (
+    MissingCollectionError,
+    RequestTooLargeError,
+    mapped_client_errors,
+)
+from searchkit.collection.backends.client_filters import accept, render
+from searchkit.collection.filters import Condition, payload_path
+from searchkit.collection.manifest import Manifest, read_manifest
+from searchkit.collection.schema import FLAGS, HASH, ID, METADATA, WINDOW_INDEX, uuid_text
+from searchkit.config import FilterFieldType, SearchKitConfig
+from searchkit.errors import CollectionError, ConfigError, PayloadError, RetrievalError
+from searchkit.stages import SparseVector
+
+MANIFEST_KEY = "searchkit"
+"""Where the manifest lies in the collection's metadata."""
+
+_BYTES_PER_NUMBER, _BYTES_PER_TERM, _BYTES_PER_POINT = 21, 33, 200
+"""Room that a float, a sparse term and a point's frame take in a request at most."""
+
+_INDEX_TYPES: Mapping[FilterFieldType, models.PayloadSchemaType] = {
+    "keyword": models.PayloadSchemaType.KEYWORD,
+    "integer": models.PayloadSchemaType.INTEGER,
+    "float": models.PayloadSchemaType.FLOAT,
+    "bool": models.PayloadSchemaType.KEYWORD,  # on the mirror, which holds strings
+    "datetime": models.PayloadSchemaType.DATETIME,
+    "text": models.PayloadSchemaType.TEXT,
+}
+
+_local_locks: weakref.WeakKeyDictionary[QdrantClient, threading.RLock] = weakref.WeakKeyDictionary()
+
+
+def connect(url: str, api_key: str | None, timeout_s: float) -> QdrantClient:
+    """Return a client for a server; nothing is sent yet.
+
+    Raises:
+        ConfigError: The address cannot be one.
+    """
+    try:
+        # The check of versions is a request whose failure is a mere warning; the first real request says it better.
+        return QdrantClient(url=url, api_key=api_key, timeout=math.ceil(timeout_s), check_compatibility=False)
+    except ValueError as error:
+        raise ConfigError(f"{url!r} is not the address of a Qdrant server: {error}; write http://host:6333") from error
+
+
+class ClientBackend:
+    """A collection that a ``QdrantClient`` reaches.
+
+    Args:
+        client: The client.
+        name: Name of the collection.
+        config: Settings of the index, the vectors' names, the filter fields and request sizes.
+        place: Where it is, for messages.
+        is_owner: Whether `close` closes the client.
+
+    Raises:
+        ConfigError: ``client`` is no ``QdrantClient``.
+    """
+
+    def __init__(self, client: QdrantClient, name: str, config: SearchKitConfig, *, place: str, is_owner: bool) -> None:
+        if not isinstance(client, QdrantClient):
+            raise ConfigError(
+                f"client is a qdrant_client.QdrantClient, not {type(client).__name__}; SearchKit.asearch works with it"
+            )
+        self._client = client
+        self._name = name
+        self._config = config
+        self._place = place
+        self._is_owner = is_owner
+        self._is_closed = False
+        self._is_open = False
+        self._write_lock = threading.RLock()
+        options = client.init_options
+        self._is_local = options.get("location") == ":memory:" or options.get("path") is not None
+        # The local mode loses points when threads write and read at once; a server does not.
+        self._lock = _local_locks.setdefault(client, threading.RLock()) if self._is_local else nullcontext()
+
+    @property
+    def location(self) -> str:
+        """Name and place, for messages."""
+        return f"the collection {self._name!r} at {self._place}"
+
+    @property
+    def is_read_only(self) -> bool:
+        """Not known before the first write; a read-only key makes that fail."""
+        return False
+
+    def find_manifest(self) -> Manifest | None:
+        """Read the manifest from the collection's metadata."""
+        try:
+            with self._calling("open"):
+                info = self._client.get_collection(self._name)
+        except MissingCollectionError:
+            return None
+        metadata = info.config.metadata or {}
+        if MANIFEST_KEY not in metadata:
+            raise CollectionError(
+                f"{self.location} was not made by searchkit (its metadata has no {MANIFEST_KEY!r}); choose another "
+                "collection name (nothing was changed)"
+            )
+        return read_manifest(metadata[MANIFEST_KEY], self.location)
+
+    def create(self, manifest: Manifest) -> Manifest:
+        """Create the collection with its manifest in one request, so that it never exists without."""
+        hnsw = self._config.hnsw
+        dense = models.VectorParams(
+            size=manifest.encoder.dimension,
+            distance=models.Distance.COSINE,
+            hnsw_config=models.HnswConfigDiff(m=hnsw.m, ef_construct=hnsw.ef_construct),
+        )
+        failure = None
+        try:
+            with self._calling("create"):
+                self._client.create_collection(
+                    self._name,
+                    vectors_config={manifest.dense_vector: dense},
+                    sparse_vectors_config={
+                        manifest.sparse_vector: models.SparseVectorParams(modifier=models.Modifier.IDF)
+                    },
+                    metadata={MANIFEST_KEY: manifest.model_dump()},
+                )
+        except RetrievalError as error:  # perhaps because another process was faster
+            failure = error
+        stored = self.find_manifest()
+        if stored is None:
+            raise failure or CollectionError(
+                f"{self.location} was created but is not there; is the url a load balancer?"
+            )
+        return stored
+
+    def open(self) -> None:
+        """Make sure that the declared filter fields are indexed."""
+        if self._is_closed:
+            raise CollectionError(f"{self.location} is closed; open it again with a new SearchKit")
+        if not self._is_open and not self._is_local:  # indexes mean nothing to the local mode, which warns about them
+            self._ensure_indexes()
+        self._is_open = True
+
+    def writing(self) -> AbstractContextManager[None]:
+        """Nothing to do: every write is acknowledged when it is durable."""
+        return nullcontext()
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Keep the other writers of this object out; other processes may still write."""
+        with self._write_lock:
+            yield
+
+    def upsert(self, points: Sequence[Point], added: Sequence[int]) -> None:  # noqa: ARG002  # the server counts
+        """Store points in order, in requests of at most ``request_bytes``."""
+        start = 0
+        size = 0
+        for end, point in enumerate(points):
+            weight = 0 if self._is_local else _weight(point)
+            if end > start and size + weight > self._config.ingest.request_bytes:
+                self._send(points[start:end])
+                start, size = end, 0
+            size += weight
+        if start < len(points):
+            self._send(points[start:])
+
+    def delete(self, points: Sequence[int]) -> None:
+        """Delete points."""
+        selector = models.PointIdsList(points=[uuid_text(point) for point in points])
+        with self._calling("delete from"):
+            self._client.delete(self._name, selector, wait=True)
+
+    def invalidate(self, points: Sequence[int]) -> None:
+        """Empty the content hash of passages."""
+        with self._calling("write to"):
+            self._client.set_payload(self._name, {HASH: ""}, [uuid_text(point) for point in points], wait=True)
+
+    def existing(self, points: Sequence[int]) -> list[int]:
+        """Return those of ``points`` that are there."""
+        return [_integer(record.id) for record in self._retrieve(points, with_payload=False)]
+
+    def fetch(self, points: Sequence[int], fields: Sequence[str] | None = None) -> dict[int, Mapping[str, Any]]:
+        """Return payloads by point id."""
+        records = self._retrieve(points, with_payload=True if fields is None else list(fields))
+        return {_integer(record.id): record.payload or {} for record in records}
+
+    def query(self, legs: Sequence[LegQuery]) -> list[list[tuple[int, float]]]:
+        """Run all legs in one request."""
+        requests = [self._request(leg) for leg in legs]
+        with self._calling("search"):
+            answers = self._client.query_batch_points(self._name, requests)
+        return [[(_integer(point.id), point.score) for point in answer.points] for answer in answers]
+
+    def count(self, native: Any) -> int:
+        """Return the number of points that match."""
+        with self._calling("count"):
+            return self._client.count(self._name, native, exact=True).count
+
+    def scan(self, native: Any) -> Iterator[list[int]]:
+        """Return the ids of all points that match, page by page."""
+        offset: Any = None
+        while True:
+            with self._calling("read"):
+                records, offset = self._client.scroll(
+                    self._name, native, limit=SCAN_PAGE, offset=offset, with_payload=False
+                )
+            if records:
+                yield [_integer(record.id) for record in records]
+            if offset is None:
+                return
+
+    def render(self, condition: Condition) -> Any:
+        """Return a condition as a ``models.Filter``."""
+        return render(condition)
+
+    def accept(self, native: object) -> Any:
+        """Return a ``models.Filter`` as it is."""
+        return accept(native)
+
+    def close(self) -> None:
+        """Close the client if it is ours."""
+        if not self._is_closed and self._is_owner:
+            self._client.close()
+        self._is_closed = True
+
+    @contextmanager
+    def _calling(self, action: str) -> Iterator[None]:
+        if self._is_closed:
+            raise CollectionError(f"{self.location} is closed; open it again with a new SearchKit")
+        with self._lock, mapped_client_errors(self.location, action):
+            yield
+
+    def _retrieve(self, points: Sequence[int], *, with_payload: bool | list[str]) -> list[models.Record]:
+        if not points:
+            return []
+        with self._calling("read"):
+            return self._client.retrieve(self._name, [uuid_text(point) for point in points], with_payload)
+
+    def _request(self, leg: LegQuery) -> models.QueryRequest:
+        vector = leg.vector
+        if isinstance(vector, SparseVector):
+            sparse = models.SparseVector(indices=vector.indices, values=vector.values)
+            return models.QueryRequest(
+                query=sparse,
+                using=self._config.sparse_vector_name,
+                limit=leg.limit,
+                filter=leg.filter,
+                with_payload=False,
+            )
+        return models.QueryRequest(
+            query=vector,
+            using=self._config.vector_name,
+            limit=leg.limit,
+            filter=leg.filter,
+            params=None if self._is_local else models.SearchParams(hnsw_ef=self._config.hnsw.ef_search),
+            with_payload=False,
+        )
+
+    def _send(self, points: Sequence[Point]) -> None:
+        """Send one request; in halves if the server finds it too large."""
+        structs = [self._struct(point) for point in points]
+        try:
+            with self._calling("write to"):
+                self._client.upsert(self._name, structs, wait=True)
+        except RequestTooLargeError as error:
+            if len(points) == 1:
+                raise PayloadError(
+                    f"passage {points[0].payload[ID]!r} is larger than the server accepts in one request; shorten "
+                    "its metadata"
+                ) from error
+            middle = len(points) // 2
+            self._send(points[:middle])
+            self._send(points[middle:])
+
+    def _struct(self, point: Point) -> models.PointStruct:
+        vectors: dict[str, Any] = {self._config.vector_name: point.dense}
+        if point.sparse is not None:
+            vectors[self._config.sparse_vector_name] = models.SparseVector(
+                indices=point.sparse.indices, values=point.sparse.values
+            )
+        return models.PointStruct(id=uuid_text(point.id), vector=vectors, payload=point.payload)
+
+    def _ensure_indexes(self) -> None:
+        wanted = {WINDOW_INDEX: models.PayloadSchemaType.INTEGER}
+        for name, kind in self._config.filter_fields.items():
+            wanted[payload_path(name, FLAGS if kind == "bool" else METADATA)] = _INDEX_TYPES[kind]
+        with self._calling("index"):
+            present = self._client.get_collection(self._name).payload_schema
+            for path in sorted(wanted.keys() - present.keys()):
+                self._client.create_payload_index(self._name, path, wanted[path], wait=True)
+
+
+def _integer(point_id: Any) -> int:
+    return int(str(point_id).replace("-", ""), 16)
+
+
+def _weight(point: Point) -> int:
+    terms = 0 if point.sparse is None else len(point.sparse.indices)
+    payload = len(json.dumps(point.payload))
+    return _BYTES_PER_POINT + _BYTES_PER_NUMBER * len(point.dense) + _BYTES_PER_TERM * terms + payload

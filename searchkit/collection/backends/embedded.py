@@ -1,0 +1,168 @@
+"""The embedded engine: qdrant-edge in this process, one folder a collection."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import qdrant_edge as edge
+
+from searchkit.collection.backends.base import LegQuery, Point
+from searchkit.collection.backends.embedded_filters import accept, render
+from searchkit.collection.backends.folder import CollectionFolder
+from searchkit.collection.backends.shard import SharedShard, acquire, integer_of
+from searchkit.collection.filters import Condition
+from searchkit.collection.manifest import Manifest
+from searchkit.config import SearchKitConfig
+from searchkit.errors import CollectionError
+from searchkit.stages import SparseVector
+
+
+class EmbeddedBackend:
+    """A collection in a folder. Several objects of one process share one open shard.
+
+    Args:
+        folder: Where the collection is or will be.
+        config: Settings of the index, the vectors' names and the filter fields.
+    """
+
+    def __init__(self, folder: CollectionFolder, config: SearchKitConfig) -> None:
+        self._folder = folder
+        self._config = config
+        self._shard: SharedShard | None = None
+        self._release: weakref.finalize[..., EmbeddedBackend] | None = None
+        self._is_closed = False
+        self._lock = threading.Lock()
+
+    @property
+    def location(self) -> str:
+        """The folder, for messages."""
+        return f"the collection in {self._folder.path}"
+
+    @property
+    def is_read_only(self) -> bool:
+        """Never: the engine cannot open a folder without writing."""
+        return False
+
+    def find_manifest(self) -> Manifest | None:
+        """Read the manifest from the folder."""
+        with self._folder.mapped_os_errors():
+            return self._folder.read_manifest() if self._folder.is_there else None
+
+    def create(self, manifest: Manifest) -> Manifest:
+        """Create the folder and write the manifest; the shard comes with `open`."""
+        with self._folder.mapped_os_errors():
+            return self._folder.create(manifest)
+
+    def open(self) -> None:
+        """Lock the folder, load the shard and compare its points with the ledger."""
+        with self._lock:
+            if self._is_closed:
+                raise self._closed()
+            if self._shard is None:
+                with self._folder.mapped_os_errors():
+                    manifest = self._folder.read_manifest()
+                    self._shard = acquire(self._folder, manifest, self._config)
+                self._release = weakref.finalize(self, self._shard.release)
+
+    def writing(self) -> AbstractContextManager[None]:
+        """Mark the folder while points are written."""
+        return self._opened.writing()
+
+    def exclusive(self) -> AbstractContextManager[None]:
+        """Lock the shard for writing."""
+        return self._opened.exclusive()
+
+    def upsert(self, points: Sequence[Point], added: Sequence[int]) -> None:
+        """Store points in one operation of the engine, which its log makes atomic."""
+        dense_name, sparse_name = self._config.vector_name, self._config.sparse_vector_name
+        converted = []
+        for point in points:
+            vectors: dict[str, Any] = {dense_name: point.dense}
+            if point.sparse is not None:
+                vectors[sparse_name] = edge.SparseVector(point.sparse.indices, point.sparse.values)
+            converted.append(edge.Point(f"{point.id:032x}", vectors, point.payload))
+        self._opened.upsert(converted, added)
+
+    def delete(self, points: Sequence[int]) -> None:
+        """Delete points."""
+        self._opened.delete(points)
+
+    def invalidate(self, points: Sequence[int]) -> None:
+        """Empty the content hash of passages."""
+        self._opened.invalidate(points)
+
+    def existing(self, points: Sequence[int]) -> list[int]:
+        """Return those of ``points`` that are there."""
+        return [integer_of(record.id) for record in self._retrieve(points, with_payload=False)]
+
+    def fetch(self, points: Sequence[int], fields: Sequence[str] | None = None) -> dict[int, Mapping[str, Any]]:
+        """Return payloads by point id."""
+        records = self._retrieve(points, with_payload=True if fields is None else list(fields))
+        return {integer_of(record.id): record.payload or {} for record in records}
+
+    def _retrieve(self, points: Sequence[int], *, with_payload: bool | list[str]) -> list[edge.Record]:
+        shard = self._opened
+        with shard.mapped("read"):
+            records: list[edge.Record] = shard.engine.retrieve(
+                [f"{point:032x}" for point in points], with_payload, False
+            )
+        return records
+
+    def query(self, legs: Sequence[LegQuery]) -> list[list[tuple[int, float]]]:
+        """Run all legs as one batch."""
+        shard = self._opened
+        with shard.mapped("search"):
+            request = edge.QueryBatchRequest([self._request(leg) for leg in legs])
+            answers = shard.engine.query_batch(request)
+        return [[(integer_of(point.id), point.score) for point in answer] for answer in answers]
+
+    def _request(self, leg: LegQuery) -> edge.QueryRequest:
+        vector = leg.vector
+        if isinstance(vector, SparseVector):
+            sparse = edge.SparseVector(vector.indices, vector.values)
+            query = edge.Query.Nearest(sparse, using=self._config.sparse_vector_name)
+            params = None
+        else:
+            query = edge.Query.Nearest(vector, using=self._config.vector_name)
+            params = edge.SearchParams(hnsw_ef=self._config.hnsw.ef_search)
+        return edge.QueryRequest(limit=leg.limit, query=query, filter=leg.filter, params=params, with_payload=False)
+
+    def count(self, native: Any) -> int:
+        """Return the number of points that match."""
+        shard = self._opened
+        with shard.mapped("count"):
+            return int(shard.engine.count(edge.CountRequest(exact=True, filter=native)))
+
+    def scan(self, native: Any) -> Iterator[list[int]]:
+        """Return the ids of all points that match, page by page."""
+        return self._opened.scan(native)
+
+    def render(self, condition: Condition) -> Any:
+        """Return a condition as the engine's filter."""
+        return render(condition)
+
+    def accept(self, native: object) -> Any:
+        """Convert a filter made with qdrant-client's models."""
+        return accept(native)
+
+    def close(self) -> None:
+        """Leave the shard; the last user of this process closes it."""
+        with self._lock:
+            self._is_closed = True
+            self._shard = None
+            if self._release is not None:
+                self._release()
+
+    @property
+    def _opened(self) -> SharedShard:
+        shard = self._shard
+        if shard is None:
+            raise self._closed()
+        return shard
+
+    def _closed(self) -> CollectionError:
+        return CollectionError(f"{self.location} is closed; open it again with a new SearchKit")

@@ -1,0 +1,306 @@
+"""The collection: stage 1 of the search, and everything that reads and writes passages."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from searchkit.collection.backends.base import SCAN_PAGE, Backend
+from searchkit.collection.filters import IS_FIRST_WINDOW, All, parse_filter
+from searchkit.collection.ingest import Writer
+from searchkit.collection.manifest import Manifest, check_manifest, manifest_of
+from searchkit.collection.passages import RecordStream, checked_ids
+from searchkit.collection.reading import read_passages
+from searchkit.collection.retrieval import retrieve
+from searchkit.collection.schema import (
+    LOOKUP_FIELDS,
+    first_points,
+    key_of,
+    passage_key,
+    point_id,
+    point_ids,
+    window_count,
+)
+from searchkit.config import SearchKitConfig
+from searchkit.errors import CollectionError, ConfigError
+from searchkit.stages import Candidate, Encoder, RetrievalRequest, SparseEncoder
+from searchkit.types import AddReport, Passage, PassageId
+
+_MAX_NAME_CHARS = 200
+
+
+def open_collection(
+    name: str,
+    *,
+    path: str | Path | None = None,
+    url: str | None = None,
+    client: Any = None,
+    api_key: str | None = None,
+    encoder: Encoder,
+    sparse_encoder: SparseEncoder,
+    config: SearchKitConfig,
+) -> Collection:
+    """Return the collection ``name``; one that does not exist is created by the first `Collection.add`.
+
+    Args:
+        name: Name of the collection.
+        path: Folder of the embedded engine; the collection lies in ``path/name``.
+        url: Address of a Qdrant server.
+        client: A ``QdrantClient``; never closed here. Exactly one of ``path``, ``url`` and ``client`` is given.
+        api_key: Key for ``url``.
+        encoder: Encodes passages.
+        sparse_encoder: Encodes them for BM25.
+        config: Settings.
+
+    Raises:
+        ConfigError: The arguments contradict each other, or the name cannot be that of a collection.
+        CollectionError: The collection is damaged, locked, not ours, or was made with other settings.
+    """
+    given = [label for label, value in (("path", path), ("url", url), ("client", client)) if value is not None]
+    if len(given) != 1:
+        raise ConfigError(f"give exactly one of path, url and client, not {' and '.join(given) or 'none'}")
+    if api_key is not None and url is None:
+        raise ConfigError("api_key belongs to url; a client of yours brings its own")
+    if not isinstance(name, str):
+        raise ConfigError(f"a collection's name is a string, not {type(name).__name__}: {name!r}")
+    backend = _embedded(path, name, config) if path is not None else _remote(name, url, client, api_key, config)
+    collection = Collection(name, backend, encoder, sparse_encoder, config)
+    try:
+        collection.open()
+    except BaseException:
+        collection.close()
+        raise
+    return collection
+
+
+def _embedded(path: str | Path, name: str, config: SearchKitConfig) -> Backend:
+    # Engines are imported when they are needed: each costs a good part of a second.
+    from searchkit.collection.backends.embedded import EmbeddedBackend
+    from searchkit.collection.backends.folder import collection_folder
+
+    return EmbeddedBackend(collection_folder(path, name), config)
+
+
+def _remote(name: str, url: str | None, client: Any, api_key: str | None, config: SearchKitConfig) -> Backend:
+    from searchkit.collection.backends.client import ClientBackend, connect
+
+    if not name or len(name) > _MAX_NAME_CHARS or not name.isprintable() or "/" in name:
+        raise ConfigError(
+            f"{name!a} cannot name a collection: use 1 to {_MAX_NAME_CHARS} printable characters without '/'"
+        )
+    if url is None:
+        return ClientBackend(client, name, config, place="the given client", is_owner=False)
+    return ClientBackend(connect(url, api_key, config.timeout_s), name, config, place=url, is_owner=True)
+
+
+class Collection:
+    """Passages with their vectors in one Qdrant collection. Safe to use from several threads.
+
+    Made by `open_collection`.
+
+    Args:
+        name: Name of the collection.
+        backend: The engine that holds it.
+        encoder: Encodes passages.
+        sparse_encoder: Encodes them for BM25.
+        config: Settings.
+    """
+
+    def __init__(
+        self, name: str, backend: Backend, encoder: Encoder, sparse_encoder: SparseEncoder, config: SearchKitConfig
+    ) -> None:
+        self._name = name
+        self._backend = backend
+        self._encoder = encoder
+        self._sparse_encoder = sparse_encoder
+        self._config = config
+        self._lock = threading.RLock()
+        self._our_manifest: Manifest | None = None
+        self._manifest: Manifest | None = None
+        self._is_closed = False
+
+    def __repr__(self) -> str:
+        return f"<Collection {self._name!r}: {self.location}>"
+
+    @property
+    def name(self) -> str:
+        """Name of the collection."""
+        return self._name
+
+    @property
+    def location(self) -> str:
+        """Where the collection lies, for messages."""
+        return self._backend.location
+
+    @property
+    def exists(self) -> bool:
+        """Whether the collection has been created."""
+        return self._manifest is not None or self._backend.find_manifest() is not None
+
+    @property
+    def is_read_only(self) -> bool:
+        """Whether writing is impossible."""
+        return self._backend.is_read_only
+
+    def open(self) -> bool:
+        """Open the collection if it exists, after comparing its manifest with ours; return whether it does.
+
+        Raises:
+            CollectionError: It is damaged, locked, closed, or was made with other settings.
+        """
+        if self._manifest is not None and not self._is_closed:
+            return True
+        with self._lock:
+            if self._is_closed:
+                raise CollectionError(f"{self.location} is closed; open it again with a new SearchKit")
+            stored = self._backend.find_manifest()
+            if stored is None:
+                return False
+            self._attach(stored)
+            return True
+
+    def close(self) -> None:
+        """Release the collection; safe to call twice. A client that was given stays open."""
+        with self._lock:
+            self._is_closed = True
+            self._backend.close()
+
+    def add(
+        self,
+        passages: Iterable[str | Mapping[str, Any] | Passage],
+        *,
+        on_progress: Callable[[int], None] | None = None,
+    ) -> AddReport:
+        """Write passages and report what happened to each.
+
+        Args:
+            passages: Any iterable; a sequence is checked completely before anything is written.
+            on_progress: Called with the number of passages finished since its last call.
+
+        Raises:
+            PayloadError: A passage is unusable, or one id came twice with different contents.
+            EncodingError: An encoder returned unusable vectors.
+            CollectionError: The collection was made with other settings, or is locked, damaged or closed.
+        """
+        stream = RecordStream(passages, self._config.ingest.max_passage_chars)
+        self.open()
+        writer = Writer(
+            backend=self._backend,
+            manifest=self._ours(),
+            encoder=self._encoder,
+            sparse_encoder=self._sparse_encoder,
+            config=self._config.ingest,
+            is_there=self.open,
+            ensure=self._create,
+        )
+        return writer.write(stream, on_progress)
+
+    def delete(self, ids: Sequence[PassageId] | None = None, filter: Any = None) -> int:  # noqa: A002
+        """Delete passages by id or by filter, exactly one of the two, and return how many there were.
+
+        Raises:
+            ConfigError: Both or neither are given, or the filter is empty or unusable.
+            CollectionError: The collection does not exist.
+        """
+        if (ids is None) == (filter is None):
+            raise ConfigError("give exactly one of ids and filter")
+        if ids is not None:
+            keys = [passage_key(passage_id) for passage_id in checked_ids(ids)]
+            self._require()
+            return self._delete_passages([point_id(key) for key in dict.fromkeys(keys)])
+        if isinstance(filter, Mapping) and not filter:
+            raise ConfigError("an empty filter would delete every passage; name the passages by ids or by a filter")
+        self._require()
+        matching = [point for page in self._backend.scan(self._native(filter)) for point in page]
+        return self._delete_passages(first_points(matching))
+
+    def get(self, ids: Sequence[PassageId]) -> list[Passage]:
+        """Return whole passages in the order asked; unknown ids are left out.
+
+        Raises:
+            CollectionError: The collection does not exist, or a passage is incomplete.
+        """
+        wanted = checked_ids(ids)
+        self._require()
+        return read_passages(self._backend, wanted, self.location)
+
+    def count(self, filter: Any = None) -> int:  # noqa: A002
+        """Return the number of passages, or of those that match ``filter``.
+
+        Raises:
+            CollectionError: The collection does not exist.
+        """
+        self._require()
+        if filter is None:
+            return self._backend.count(self._backend.render(IS_FIRST_WINDOW))
+        if isinstance(filter, Mapping):
+            return self._backend.count(self._backend.render(All((parse_filter(filter), IS_FIRST_WINDOW))))
+        return len({key_of(point) for page in self._backend.scan(self._native(filter)) for point in page})
+
+    def retrieve(self, requests: Sequence[RetrievalRequest]) -> list[list[Candidate]]:
+        """Return each request's candidates, best first: at most ``depth`` passages, each with its best windows.
+
+        The windows of a passage follow each other and share its evidence. Equal scores are ordered by the best rank
+        in a leg, then by id.
+
+        Raises:
+            CollectionError: The collection does not exist.
+            ConfigError: A filter or a depth is unusable.
+            EncodingError: A query vector is unusable.
+        """
+        manifest = self._require()
+        pairs = [(request, self._native(request.filter)) for request in requests]
+        return retrieve(self._backend, manifest, self._config, pairs)
+
+    def _native(self, raw: Any) -> Any:
+        if raw is None or (isinstance(raw, Mapping) and not raw):
+            return None
+        return self._backend.render(parse_filter(raw)) if isinstance(raw, Mapping) else self._backend.accept(raw)
+
+    def _ours(self) -> Manifest:
+        with self._lock:
+            if self._our_manifest is None:
+                self._our_manifest = manifest_of(self._encoder, self._sparse_encoder, self._config)
+            return self._our_manifest
+
+    def _attach(self, stored: Manifest) -> None:
+        check_manifest(stored, self._ours(), self.location)
+        self._backend.open()
+        self._manifest = stored
+
+    def _create(self) -> None:
+        with self._lock:
+            if self._manifest is None:
+                self._attach(self._backend.create(self._ours()))
+
+    def _require(self) -> Manifest:
+        if not self.open() or self._manifest is None:
+            raise CollectionError(
+                f"{self.location} does not exist yet; add passages first, or check its name and place"
+            )
+        return self._manifest
+
+    def _delete_passages(self, firsts: Sequence[int]) -> int:
+        deleted = 0
+        with self._backend.writing():
+            for start in range(0, len(firsts), SCAN_PAGE):
+                page = firsts[start : start + SCAN_PAGE]
+                with self._backend.exclusive():
+                    deleted += self._delete_page(page)
+        return deleted
+
+    def _delete_page(self, firsts: Sequence[int]) -> int:
+        """Delete passages with all their windows in one operation, so that none is left half."""
+        known = self._backend.fetch(firsts, LOOKUP_FIELDS)
+        others = [
+            point
+            for first, payload in known.items()
+            if window_count(payload) > 1
+            for point in point_ids(key_of(first), window_count(payload))[1:]
+        ]
+        points = [*known, *(self._backend.existing(others) if others else ())]
+        if points:
+            self._backend.delete(points)
+        return len(known)

@@ -1,0 +1,332 @@
+"""Writing passages: streamed, in batches, idempotent, resumable.
+
+The first window of a passage carries the digest of the whole passage and is written last; before windows of a stored
+passage are touched, that digest is emptied. So whatever interrupts the writing, a passage whose digest is there is
+complete, and any other is written again.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from searchkit.collection.backends.base import Backend, Point
+from searchkit.collection.manifest import Manifest
+from searchkit.collection.passages import Record, RecordStream, contradiction
+from searchkit.collection.schema import (
+    FLAGS,
+    HASH,
+    ID,
+    LOOKUP_FIELDS,
+    METADATA,
+    TEXT,
+    WINDOW,
+    bool_mirror,
+    key_of,
+    point_id,
+    point_ids,
+    window_count,
+    window_index_of,
+    window_payload,
+)
+from searchkit.collection.windows import split
+from searchkit.config import IngestConfig
+from searchkit.errors import EncodingError, PayloadError
+from searchkit.stages import Encoder, SparseEncoder, SparseVector, Vectors, Window
+from searchkit.types import AddReport, Skipped
+
+_BATCH_CHARS = 4_000_000
+"""Characters of text in one batch at most, so that memory stays flat whatever the passages' length."""
+_WRITE_POINTS = 512
+"""Points handed to the backend at once; vectors become Python lists there, thirty times their size."""
+_SEEN_MASK = 2**62 - 1
+_SMALLEST_NORM = 1e-6
+
+
+@dataclass(slots=True)
+class _Run:
+    """What one call has done so far.
+
+    Attributes:
+        session: Holds the backend's write session, entered with the first write and left with the call.
+        seen: Marks of all passages of the call; small integers, because a stream may have millions.
+    """
+
+    session: ExitStack
+    is_writing: bool = False
+    seen: set[int] = field(default_factory=set)
+    added: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    skipped: list[Skipped] = field(default_factory=list)
+
+    @property
+    def written(self) -> int:
+        return self.added + self.updated + self.unchanged
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """A passage to be written: its windows, and how many the stored version has (0 for a new passage)."""
+
+    record: Record
+    windows: Sequence[Window]
+    stored_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """Writes passages into a backend.
+
+    Attributes:
+        backend: Where to.
+        manifest: What the collection is or will be made with.
+        encoder: Encodes the windows.
+        sparse_encoder: Encodes them as well.
+        config: Sizes.
+        is_there: Tells whether the collection exists.
+        ensure: Creates and opens the collection; called before the first write only.
+    """
+
+    backend: Backend
+    manifest: Manifest
+    encoder: Encoder
+    sparse_encoder: SparseEncoder
+    config: IngestConfig
+    is_there: Callable[[], bool]
+    ensure: Callable[[], None]
+
+    def write(self, stream: RecordStream, on_progress: Callable[[int], None] | None) -> AddReport:
+        """Write all passages of ``stream`` and report.
+
+        Raises:
+            PayloadError: A passage is unusable; it says how many passages were written before.
+            EncodingError: An encoder returned unusable vectors; the batches before are written.
+        """
+        started = time.perf_counter()
+        with ExitStack() as session:
+            run = _Run(session)
+            try:
+                for batch in _batches(stream, self.config.batch_size):
+                    self._write_batch(self._without_repeats(batch, run), run)
+                    if on_progress is not None:
+                        on_progress(len(batch))
+            except PayloadError as error:
+                stays = (
+                    f"{run.written} passages before it were written and stay" if run.written else "nothing was written"
+                )
+                raise PayloadError(f"{error} ({stays})") from error
+        return AddReport(
+            added=run.added,
+            updated=run.updated,
+            unchanged=run.unchanged,
+            skipped=tuple(run.skipped),
+            seconds=time.perf_counter() - started,
+        )
+
+    def _without_repeats(self, batch: Sequence[Record], run: _Run) -> list[Record]:
+        """Return the records that come for the first time in this call."""
+        fresh: dict[int, Record] = {}
+        for record in batch:
+            mark = record.key & _SEEN_MASK
+            if mark not in run.seen:
+                run.seen.add(mark)
+                fresh[record.key] = record
+                continue
+            first = fresh.get(record.key)
+            if (first.hash if first else self._stored_hash(record)) != record.hash:
+                raise contradiction(record.id)
+            run.skipped.append(Skipped(id=record.id, reason="the same passage came before in this call"))
+        return list(fresh.values())
+
+    def _stored_hash(self, record: Record) -> str | None:
+        first = point_id(record.key)
+        payload = self.backend.fetch([first], LOOKUP_FIELDS).get(first, {})
+        return payload.get(HASH)
+
+    def _write_batch(self, records: Sequence[Record], run: _Run) -> None:
+        if not self.is_there():
+            # A collection comes into being with its first passages: an encoder that fails must not leave an empty one.
+            changes = [_Change(record, self._split(record), 0) for record in records]
+            encoded = self._encoded(changes)
+            self.ensure()
+            with self.backend.exclusive():
+                self._store(changes, *encoded, run)
+            return
+        with self.backend.exclusive():
+            changes = self._changes(records, run)
+            if changes:
+                self._store(changes, *self._encoded(changes), run)
+
+    def _changes(self, records: Sequence[Record], run: _Run) -> list[_Change]:
+        """Return what differs from what is stored; the rest is counted as unchanged."""
+        known = self.backend.fetch([point_id(record.key) for record in records], LOOKUP_FIELDS)
+        changes = []
+        for record in records:
+            payload = known.get(point_id(record.key))
+            if payload is None:
+                changes.append(_Change(record, self._split(record), 0))
+            elif payload.get(HASH) == record.hash:
+                run.unchanged += 1
+            else:
+                changes.append(_Change(record, self._split(record), window_count(payload)))
+        return changes
+
+    def _split(self, record: Record) -> list[Window]:
+        return split(record.text, self.encoder.token_spans, self.manifest.window_plan)
+
+    def _encoded(self, changes: Sequence[_Change]) -> tuple[Vectors, list[SparseVector]]:
+        """Return a dense and a sparse vector a window, checked, in order."""
+        texts = [
+            change.record.text if window.count == 1 else change.record.text[window.start : window.end]
+            for change in changes
+            for window in change.windows
+        ]
+        size = self.config.batch_size
+        parts = [texts[start : start + size] for start in range(0, len(texts), size)]
+        dense = [checked_vectors(self.encoder.encode_passages(part), len(part), self.manifest) for part in parts]
+        sparse = checked_sparse(self.sparse_encoder.encode_passages(texts), len(texts))
+        return dense[0] if len(dense) == 1 else np.concatenate(dense), sparse
+
+    def _store(self, changes: Sequence[_Change], dense: Vectors, sparse: Sequence[SparseVector], run: _Run) -> None:
+        if not run.is_writing:
+            run.session.enter_context(self.backend.writing())
+            run.is_writing = True
+        others = self._other_windows(changes)
+        self._clear(changes, others)
+        rows = _write_order(changes)
+        for start in range(0, len(rows), _WRITE_POINTS):
+            self._send(rows[start : start + _WRITE_POINTS], dense, sparse, others)
+        new = sum(not change.stored_count for change in changes)
+        run.added += new
+        run.updated += len(changes) - new
+
+    def _clear(self, changes: Sequence[_Change], others: set[int]) -> None:
+        """Make stored long passages count as changed, and delete the windows that their new text does not have."""
+        invalid = [point_id(change.record.key) for change in changes if change.stored_count and _is_long(change)]
+        if invalid:
+            self.backend.invalidate(invalid)
+        counts = {change.record.key: len(change.windows) for change in changes} if others else {}
+        stale = [point for point in others if window_index_of(point) >= counts[key_of(point)]]
+        for start in range(0, len(stale), _WRITE_POINTS):
+            self.backend.delete(stale[start : start + _WRITE_POINTS])
+
+    def _other_windows(self, changes: Sequence[_Change]) -> set[int]:
+        """Return the stored points of long passages beside the first, leftovers of an interrupted write included."""
+        wanted = [
+            point
+            for change in changes
+            if _is_long(change)
+            for point in point_ids(change.record.key, max(change.stored_count, len(change.windows)))[1:]
+        ]
+        pages = (wanted[start : start + _WRITE_POINTS] for start in range(0, len(wanted), _WRITE_POINTS))
+        return {point for page in pages for point in self.backend.existing(page)}
+
+    def _send(
+        self,
+        rows: Sequence[tuple[int, _Change, Window]],
+        dense: Vectors,
+        sparse: Sequence[SparseVector],
+        there: set[int],
+    ) -> None:
+        vectors = dense[[row for row, _, _ in rows]].tolist()
+        points = []
+        added = []
+        for (row, change, window), vector in zip(rows, vectors, strict=True):
+            point = point_id(change.record.key, window.index)
+            terms = sparse[row]
+            points.append(Point(point, vector, terms if terms.indices else None, _payload(change.record, window)))
+            if point not in there and (window.index or not change.stored_count):
+                added.append(point)
+        self.backend.upsert(points, added)
+
+
+def _is_long(change: _Change) -> bool:
+    return change.stored_count > 1 or len(change.windows) > 1
+
+
+def _write_order(changes: Sequence[_Change]) -> list[tuple[int, _Change, Window]]:
+    """Return (row of the vector, passage, window), the first window of each passage last."""
+    rows: list[tuple[int, _Change, Window]] = []
+    row = 0
+    for change in changes:
+        first = row
+        for window in change.windows[1:]:
+            row += 1
+            rows.append((row, change, window))
+        rows.append((first, change, change.windows[0]))
+        row += 1
+    return rows
+
+
+def _payload(record: Record, window: Window) -> dict[str, object]:
+    payload: dict[str, object] = {ID: record.id, TEXT: record.text, HASH: record.hash}
+    if record.metadata:
+        payload[METADATA] = record.metadata
+        flags = bool_mirror(record.metadata)
+        if flags:
+            payload[FLAGS] = flags
+    if window.count > 1:
+        payload[TEXT] = record.text[window.start : window.end]
+        payload[WINDOW] = window_payload(window)
+    return payload
+
+
+def _batches(records: Iterable[Record], size: int) -> Iterator[list[Record]]:
+    batch: list[Record] = []
+    chars = 0
+    for record in records:
+        batch.append(record)
+        chars += len(record.text)
+        if len(batch) >= size or chars >= _BATCH_CHARS:
+            yield batch
+            batch, chars = [], 0
+    if batch:
+        yield batch
+
+
+def checked_vectors(vectors: object, count: int, manifest: Manifest) -> Vectors:
+    """Return dense vectors of shape ``(count, dimension)`` as they came from an encoder.
+
+    Raises:
+        EncodingError: They have another shape, are not finite, or have no direction.
+    """
+    name, dimension = manifest.encoder.model, manifest.encoder.dimension
+    array = np.asarray(vectors, dtype=np.float32)
+    if array.shape != (count, dimension):
+        raise EncodingError(
+            f"the encoder {name!r} returned an array of shape {array.shape} where {(count, dimension)} was expected; "
+            "its encode methods must return one vector a text, of length `dimension`"
+        )
+    norms = np.einsum("ij,ij->i", array, array)
+    if not np.isfinite(norms).all():
+        row = int(np.flatnonzero(~np.isfinite(norms))[0])
+        raise EncodingError(
+            f"the encoder {name!r} returned NaN or infinite values (first in row {row} of {count}); the model or its "
+            "precision is at fault, try it in float32"
+        )
+    if count and float(norms.min()) < _SMALLEST_NORM**2:
+        row = int(norms.argmin())
+        raise EncodingError(
+            f"the encoder {name!r} returned a zero vector (row {row} of {count}), which has no direction"
+        )
+    return array
+
+
+def checked_sparse(vectors: Sequence[SparseVector], count: int) -> list[SparseVector]:
+    """Return sparse vectors as they came from an encoder.
+
+    Raises:
+        EncodingError: Their number is wrong, or one is malformed or not finite.
+    """
+    if len(vectors) != count:
+        raise EncodingError(f"the sparse encoder returned {len(vectors)} vectors for {count} texts")
+    for row, vector in enumerate(vectors):
+        if len(vector.indices) != len(vector.values) or not math.isfinite(sum(vector.values)):
+            raise EncodingError(f"the sparse encoder returned an unusable vector (row {row} of {count})")
+    return list(vectors)
