@@ -129,17 +129,33 @@ class SecondStage:
         if deadline.is_over:
             return _degraded(candidates, "the deadline passed before stage 2 could start")
         try:
-            profile, tasks = self._threads.run(lambda: self._prepared(queries, requests, candidates), deadline)
-            engine = self._score(tasks, deadline, profile, blend=blend)
+            return self._outcomes(queries, requests, candidates, deadline, blend=blend)
         except StillRunningError:
             return _degraded(candidates, "the deadline passed before the model of stage 2 was ready")
         except ModelLoadError:
             raise  # a mistake of set-up, not a fault of the moment: degrading would hide it on every search
-        except Exception as error:  # whatever a reranker raises, stage 1's answer is still good
+        except RerankError as error:
             if self._config.on_rerank_error == "raise":
-                raise RerankError(f"the reranker raised {type(error).__name__}: {error}") from error
-            logger.warning("stage 2 failed, answering in first-stage order: %s", type(error).__name__, exc_info=True)
+                raise
+            logger.warning("stage 2 failed, answering in first-stage order: %s", error, exc_info=True)
             return _degraded(candidates, f"{type(error).__name__}: {error}")
+
+    def _outcomes(
+        self,
+        queries: Sequence[str],
+        requests: Sequence[SearchRequest],
+        candidates: Sequence[Sequence[Candidate]],
+        deadline: Deadline,
+        *,
+        blend: bool,
+    ) -> list[Outcome]:
+        try:
+            profile, tasks = self._threads.run(lambda: self._prepared(queries, requests, candidates), deadline)
+            engine = self._score(tasks, deadline, profile, blend=blend)
+        except (RerankError, StillRunningError):
+            raise
+        except Exception as error:  # whatever a reranker raises, stage 1's answer is still good
+            raise RerankError(f"the reranker raised {type(error).__name__}: {error}") from error
         return [_outcome(task, profile, engine, blend=blend) for task in tasks]
 
     def _prepared(
