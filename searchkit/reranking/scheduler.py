@@ -137,7 +137,7 @@ def _for_this_caller(error: BaseException) -> RerankError:
     """Return an exception of this caller's own: one object raised in several threads would mix their tracebacks."""
     if isinstance(error, RerankError):
         return copy.copy(error)
-    return RerankError(f"the reranker raised {type(error).__name__}: {error}; see the cause above")
+    return RerankError(f"the reranker raised {type(error).__name__}: {error}")
 
 
 _threads: weakref.WeakValueDictionary[int, EngineThread] = weakref.WeakValueDictionary()

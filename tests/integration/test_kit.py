@@ -63,10 +63,11 @@ class SlowReranker(FakeReranker):
     """Scores one pair at once, and then nothing before the deadline."""
 
     def score_pairs(self, pairs, *, deadline=None):
-        if self.scored_count:
+        is_first = self.scored_count == 0
+        if not is_first:
             time.sleep(deadline.remaining_s)
         scores = super().score_pairs(pairs)
-        scores.logits[1:] = np.nan
+        scores.logits[int(is_first) :] = np.nan
         return scores
 
 
