@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import json
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _exports_outside_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the ONNX exports of tiny models out of the user's cache folder."""
+    from searchkit.models import onnx_export
+
+    folder = tmp_path_factory.mktemp("onnx-cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(onnx_export, "cache_root", lambda: folder)
+        yield
+
 
 TinyModels = Callable[..., Path]
 

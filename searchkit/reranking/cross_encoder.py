@@ -18,7 +18,7 @@ from searchkit.deadline import Deadline
 from searchkit.errors import ConfigError, ModelLoadError, RerankError
 from searchkit.models.lookup import DEFAULT_RERANKER, ModelFolder, ModelNotFoundError, find_model
 from searchkit.models.once import Once
-from searchkit.reranking.engines.base import Precision
+from searchkit.reranking.engines.base import EngineName, Precision
 from searchkit.reranking.loading import LoadedModel, load_model
 from searchkit.reranking.model_files import CrossEncoderFiles, read_files, read_profile
 from searchkit.reranking.scoring import Pace, score
@@ -57,6 +57,9 @@ class CrossEncoderReranker:
         max_length: Longest pair in tokens, special tokens included; ``None`` takes what the model can read.
         token_budget: Padded tokens in one batch; ``None`` takes what suits the device.
         precision: "auto" (fp32 on a CPU, fp16 on an accelerator), "fp32", "fp16" or "bf16".
+        engine: "auto" (on a CPU the exact model in ONNX Runtime, exported once into the user's cache folder; torch
+            elsewhere, and where a model cannot be exported), "torch" or "onnx".
+        threads: Cores that the ONNX engine uses; ``None`` for all that the process may use.
         profile: Calibration, blend and criteria template; ``None`` takes ``searchkit.json`` from the model's folder.
         offline: Never ask the hub.
 
@@ -72,6 +75,8 @@ class CrossEncoderReranker:
         max_length: int | None = None,
         token_budget: int | None = None,
         precision: Precision = "auto",
+        engine: EngineName = "auto",
+        threads: int | None = None,
         profile: RerankerProfile | None = None,
         offline: bool = False,
     ) -> None:
@@ -81,11 +86,17 @@ class CrossEncoderReranker:
             raise ConfigError(f"token_budget must be at least 1, not {token_budget!r}.")
         if precision not in get_args(Precision):
             raise ConfigError(f"precision must be one of {', '.join(get_args(Precision))}, not {precision!r}.")
+        if engine not in get_args(EngineName):
+            raise ConfigError(f"engine must be one of {', '.join(get_args(EngineName))}, not {engine!r}.")
+        if threads is not None and threads < 1:
+            raise ConfigError(f"threads must be at least 1, not {threads!r}.")
         self._requested = model
         self._device = device
         self._max_length = max_length
         self._token_budget = token_budget
         self._precision = precision
+        self._engine_name = engine
+        self._threads = threads
         self._profile = profile
         self._offline = offline
         self._pace = Pace()
@@ -224,7 +235,14 @@ class CrossEncoderReranker:
         return _Opened(folder, read_files(folder.path), read_profile(folder.path))
 
     def _load(self) -> LoadedModel:
-        return load_model(self.model_path, device=self._device, precision=self._precision, max_length=self.max_length)
+        return load_model(
+            self.model_path,
+            device=self._device,
+            precision=self._precision,
+            engine=self._engine_name,
+            threads=self._threads,
+            max_length=self.max_length,
+        )
 
 
 def _check_pairs(pairs: Sequence[Any]) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from searchkit.errors import ModelLoadError
+from searchkit.errors import ConfigError, ModelLoadError
 from searchkit.models.device import resolve_device
+from searchkit.models.onnx_export import ExportError
 from searchkit.models.tokenizer import TokenizerFacts, load_transformers_tokenizer
-from searchkit.reranking.engines.base import Engine, Precision
+from searchkit.reranking.engines.base import Engine, EngineName, Precision
 from searchkit.reranking.pairing import PairTokenizer
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,25 +29,56 @@ class LoadedModel:
     engine: Engine
 
 
-def load_model(folder: Path, *, device: str, precision: Precision, max_length: int) -> LoadedModel:
+def load_model(
+    folder: Path, *, device: str, precision: Precision, engine: EngineName, threads: int | None, max_length: int
+) -> LoadedModel:
     """Return the model in ``folder``, ready to score.
 
     Args:
         folder: A complete cross-encoder.
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
         precision: See `Precision`.
+        engine: "auto" takes ONNX Runtime on a CPU where the model can be exported exactly, else torch.
+        threads: Cores that the ONNX engine uses; ``None`` for all.
         max_length: Longest pair in tokens.
 
     Raises:
-        ConfigError: The device is not usable here.
+        ConfigError: The device is not usable here, or the engine does not run on it in this precision.
         ModelLoadError: The model or its tokenizer cannot be loaded.
     """
     resolved = resolve_device(device)
+    can_onnx = resolved == "cpu" and precision in ("auto", "fp32")
+    if engine == "onnx" and not can_onnx:
+        raise ConfigError(
+            f"engine='onnx' runs on the CPU in fp32, not on {resolved} in {precision}; use engine='auto'."
+        )
+    if engine != "torch" and can_onnx:
+        loaded = _load_onnx(folder, threads, max_length, is_required=engine == "onnx")
+        if loaded is not None:
+            return loaded
+    return _load_torch(folder, resolved, precision, max_length)
+
+
+def _load_onnx(folder: Path, threads: int | None, max_length: int, *, is_required: bool) -> LoadedModel | None:
+    from searchkit.reranking.engines.onnx_engine import OnnxEngine, export_cross_encoder
+
+    try:
+        export = export_cross_encoder(folder, max_length)
+    except ExportError as error:
+        if is_required:
+            raise ModelLoadError(f"engine='onnx' cannot run this model: {error}") from error
+        logger.info("Running %s on torch: %s", folder.name, error)
+        return None
+    facts = export.tokenizer
+    return LoadedModel(PairTokenizer(facts.tokenizer, max_length, facts.truncation_side), OnnxEngine(export, threads))
+
+
+def _load_torch(folder: Path, device: str, precision: Precision, max_length: int) -> LoadedModel:
     from searchkit.reranking.engines.torch_engine import TorchEngine
 
     facts = _load_tokenizer(folder)
     pairing = PairTokenizer(facts.tokenizer, max_length, facts.truncation_side)
-    return LoadedModel(pairing, TorchEngine(folder, facts, resolved, precision))
+    return LoadedModel(pairing, TorchEngine(folder, facts, device, precision))
 
 
 def _load_tokenizer(folder: Path) -> TokenizerFacts:

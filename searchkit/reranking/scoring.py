@@ -63,71 +63,61 @@ def score(
         DeviceMemoryError: Not even one pair fits the device's memory.
     """
     logits = np.full(len(pairs), np.nan, dtype=np.float32)
-    lengths = [len(pair.ids) for pair in pairs]
-    runner = _Runner(engine, pairs, token_budget, pace)
+    runner = _Runner(engine, pairs, token_budget)
     start = 0
     while start < len(pairs):
-        allowance = pace.tokens_within(deadline.remaining_s)
-        if math.isinf(allowance):
-            stop = len(pairs)
-        else:
-            stop = _stop(lengths, start, min(allowance, token_budget), is_first=start == 0 and allowance > 0)
+        stop = runner.stretch_end(start, pace.tokens_within(deadline.remaining_s))
         if stop == start:
             break
-        runner.run(np.arange(start, stop), logits)
+        rows = np.arange(start, stop)
+        began = time.perf_counter()
+        runner.run(rows, logits)
+        pace.record(int(runner.lengths[rows].sum()), time.perf_counter() - began)
         start = stop
     return logits
-
-
-def _stop(lengths: Sequence[int], start: int, tokens: float, *, is_first: bool) -> int:
-    """Where the next stretch ends; the first pair is tried whenever there is any time at all."""
-    stop, left = start, tokens
-    while stop < len(lengths) and lengths[stop] <= left:
-        left -= lengths[stop]
-        stop += 1
-    return max(stop, start + 1) if is_first else stop
 
 
 class _Runner:
     """Runs rows in batches; halves the budget when memory runs out and keeps it halved for the rest of the call."""
 
-    def __init__(self, engine: Engine, pairs: Sequence[TokenPair], token_budget: int, pace: Pace) -> None:
+    def __init__(self, engine: Engine, pairs: Sequence[TokenPair], token_budget: int) -> None:
+        self.lengths = np.array([len(pair.ids) for pair in pairs], dtype=np.int64)
         self._engine = engine
         self._pairs = pairs
         self._budget = token_budget
-        self._pace = pace
+
+    def stretch_end(self, start: int, allowance: float) -> int:
+        """Return where the next stretch ends if ``allowance`` tokens may be started now; ``start`` for none.
+
+        The first pair of a call is tried whenever there is any time at all: without a try the pace would stay what it
+        was at the engine's worst moment.
+        """
+        if math.isinf(allowance):
+            return len(self._pairs)
+        tokens = min(allowance, self._budget * self._engine.lanes)
+        fitting = int(np.searchsorted(np.cumsum(self.lengths[start:]), tokens, side="right"))
+        is_first = start == 0 and allowance > 0
+        return start + max(fitting, int(is_first))
 
     def run(self, rows: NDArray[np.int64], logits: NDArray[np.float32]) -> None:
         """Fill ``logits`` at ``rows``."""
-        pending = self._batches(rows)
-        while pending:
-            batch = pending.pop(0)
+        while True:
+            batches = [rows[batch] for batch in token_budget_batches(self.lengths[rows], self._budget)]
             try:
-                found = self._timed(batch)
+                found = self._engine.run([pack([self._pairs[row] for row in batch]) for batch in batches])
+                break
             except OutOfMemoryError as error:
-                if len(batch) == 1:
+                largest = max(len(batch) * int(self.lengths[batch].max()) for batch in batches)
+                longest = int(self.lengths[rows].max())
+                if largest == longest:
                     raise DeviceMemoryError(
-                        f"{self._engine.name} ran out of memory on a single pair of {len(self._pairs[batch[0]].ids)} "
-                        "tokens; free memory, lower max_length, or use device='cpu'."
+                        f"{self._engine.name} ran out of memory on a single pair of {longest} tokens; free memory, "
+                        "lower max_length, or use device='cpu'."
                     ) from error
-                self._budget = max(self._size(batch) // 2, 1)
-                pending = self._batches(np.concatenate([batch, *pending]))
-                continue
-            _check_finite(found, batch, self._engine.name)
-            logits[batch] = found
-
-    def _timed(self, batch: NDArray[np.int64]) -> NDArray[np.float32]:
-        started = time.perf_counter()
-        found = self._engine.run(pack([self._pairs[row] for row in batch]))
-        self._pace.record(self._size(batch), time.perf_counter() - started)
-        return found
-
-    def _batches(self, rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-        lengths = [len(self._pairs[row].ids) for row in rows]
-        return [rows[batch] for batch in token_budget_batches(lengths, self._budget)]
-
-    def _size(self, batch: NDArray[np.int64]) -> int:
-        return len(batch) * max(len(self._pairs[row].ids) for row in batch)
+                self._budget = max(largest // 2, 1)
+        for batch, values in zip(batches, found, strict=True):
+            _check_finite(values, batch, self._engine.name)
+            logits[batch] = values
 
 
 def _check_finite(logits: NDArray[np.float32], batch: NDArray[np.int64], engine: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, Protocol
 
 import numpy as np
@@ -28,9 +29,15 @@ class Engine(Protocol):
     def token_budget(self) -> int:
         """Padded tokens in one batch that suit this engine and device."""
 
-    def run(self, batch: TokenBatch) -> NDArray[np.float32]:
-        """Return the logit of each pair, shape ``(pairs,)``, before any activation.
+    @property
+    def lanes(self) -> int:
+        """How many batches it works on at once."""
+
+    def run(self, batches: Sequence[TokenBatch]) -> list[NDArray[np.float32]]:
+        """Return the logits of each batch, each of shape ``(pairs,)``, before any activation.
+
+        All batches of a call come at once, so that an engine can overlap them.
 
         Raises:
-            OutOfMemoryError: The batch does not fit the device's memory.
+            OutOfMemoryError: A batch does not fit the device's memory.
         """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,12 +57,20 @@ class TorchEngine:
         """Padded tokens in one batch that suit the device."""
         return _TOKEN_BUDGETS[device_kind(self._device)]
 
-    def run(self, batch: TokenBatch) -> NDArray[np.float32]:
-        """Return the logit of each pair, shape ``(pairs,)``, float32.
+    @property
+    def lanes(self) -> int:
+        """How many batches it works on at once: torch spreads each over all cores."""
+        return 1
+
+    def run(self, batches: Sequence[TokenBatch]) -> list[NDArray[np.float32]]:
+        """Return the logits of each batch, each of shape ``(pairs,)``, float32.
 
         Raises:
-            OutOfMemoryError: The batch does not fit the device's memory.
+            OutOfMemoryError: A batch does not fit the device's memory.
         """
+        return [self._run(batch) for batch in batches]
+
+    def _run(self, batch: TokenBatch) -> NDArray[np.float32]:
         import torch
 
         ids, mask, type_ids = batch.padded(self._padding)
@@ -83,7 +92,7 @@ class TorchEngine:
     def _is_finite(self) -> bool:
         ids = np.arange(64, dtype=np.int32) % int(self._model.config.vocab_size)
         probe = TokenBatch(ids, np.zeros_like(ids), np.array([0, 64], dtype=np.int32))
-        return bool(np.isfinite(self.run(probe)).all())
+        return bool(np.isfinite(self._run(probe)).all())
 
 
 def load_model(folder: Path) -> Any:
