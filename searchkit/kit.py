@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from searchkit.collection import open_collection
 from searchkit.config import SearchKitConfig
@@ -23,8 +23,12 @@ from searchkit.progress import progress_bar
 from searchkit.request import checked_request, checked_text
 from searchkit.reranking import CrossEncoderReranker
 from searchkit.reranking.scheduler import ScheduledReranker
-from searchkit.stages import Encoder, Reranker
+from searchkit.stages import Encoder, Reranker, SparseEncoder
 from searchkit.types import AddReport, Passage, PassageId, SearchMode, SearchResult
+
+if TYPE_CHECKING:
+    from searchkit.collection import Collection
+    from searchkit.collection.attached import AttachedCollection
 
 T = TypeVar("T")
 
@@ -67,7 +71,7 @@ class SearchKit:
         _check_objects(encoder, reranker, config)
         settings = config or SearchKitConfig()
         dense, sparse = encoder or SentenceEncoder(), Bm25Encoder()
-        self._collection = open_collection(
+        opened = open_collection(
             collection,
             path=DEFAULT_PATH if url is None and client is None and path is None else path,
             url=url,
@@ -77,18 +81,92 @@ class SearchKit:
             sparse_encoder=sparse,
             config=settings,
         )
+        self._wire(opened, dense, sparse, reranker, settings)
+
+    @classmethod
+    def attach(
+        cls,
+        collection: str,
+        *,
+        client: Any = None,
+        url: str | None = None,
+        api_key: str | None = None,
+        text_field: str | None = None,
+        vector: str | None = None,
+        encoder: Encoder | None = None,
+        reranker: Reranker | None = None,
+        config: SearchKitConfig | None = None,
+        check_encoder: bool = True,
+    ) -> SearchKit:
+        """Return a kit that searches a collection of another tool's, without indexing anything again; read-only.
+
+        Payload layout and vectors are detected for LangChain, LlamaIndex, Haystack, mcp-server-qdrant and the former
+        ``QdrantClient.add``. Filters name metadata keys, wherever the layout keeps them. Where there is no BM25
+        vector, ``mode="hybrid"`` searches the dense one, and the result's ``mode`` says so.
+
+        Args:
+            collection: Name of the collection.
+            client: A ``QdrantClient`` of yours; it is never closed here.
+            url: Address of a Qdrant server; excludes ``client``.
+            api_key: Key for ``url``.
+            text_field: Payload field of the text, where it cannot be detected.
+            vector: Name of the dense vector, where it cannot be detected.
+            encoder: The bi-encoder that wrote the dense vectors; default `SentenceEncoder`.
+            reranker: Cross-encoder object; default `CrossEncoderReranker` with the shipped model.
+            config: All other settings.
+            check_encoder: Whether some texts are encoded again, to refuse an encoder that wrote other vectors.
+
+        Raises:
+            ConfigError: The arguments contradict each other or have the wrong type.
+            CollectionError: The collection is missing, its layout or vectors are not certain, or the encoder is
+                another one; the message lists what was found and the argument that settles it.
+        """
+        from searchkit.collection.attach import attach_collection  # loads qdrant-client, which most kits never need
+
+        _check_place(None, url, client, api_key)
+        _check_objects(encoder, reranker, config)
+        settings = config or SearchKitConfig()
+        dense, sparse = encoder or SentenceEncoder(), Bm25Encoder()
+        attached = attach_collection(
+            collection,
+            client=client,
+            url=url,
+            api_key=api_key,
+            text_field=text_field,
+            vector=vector,
+            encoder=dense,
+            sparse_encoder=sparse,
+            config=settings,
+            check_encoder=check_encoder,
+        )
+        kit = cls.__new__(cls)
+        kit._wire(attached, dense, sparse, reranker, settings, has_sparse=attached.has_sparse)
+        return kit
+
+    def _wire(
+        self,
+        collection: Collection | AttachedCollection,
+        dense: Encoder,
+        sparse: SparseEncoder,
+        reranker: Reranker | None,
+        settings: SearchKitConfig,
+        *,
+        has_sparse: bool = True,
+    ) -> None:
+        self._collection = collection
+        self._has_sparse = has_sparse
         self._max_passage_chars = settings.ingest.max_passage_chars
         self._reranker = reranker or CrossEncoderReranker()
         self._scheduled = ScheduledReranker(self._reranker, cache_bytes=settings.score_cache_bytes)
         self._pipeline = TwoStagePipeline(
             encoder=dense,
             sparse_encoder=sparse,
-            retriever=self._collection,
+            retriever=collection,
             reranker=self._scheduled,
-            get=self._collection.get,
+            get=collection.get,
             config=settings,
         )
-        self._threads = ThreadPoolExecutor(max_workers=32, thread_name_prefix=f"searchkit-{collection}")
+        self._threads = ThreadPoolExecutor(max_workers=32, thread_name_prefix=f"searchkit-{collection.name}")
 
     @property
     def name(self) -> str:
@@ -227,7 +305,7 @@ class SearchKit:
             "filter": filter,
             "min_score": min_score,
             "deadline_s": deadline_s,
-            "mode": mode,
+            "mode": self._possible(mode),
             "rerank": rerank,
             "group_by": group_by,
         }
@@ -329,6 +407,11 @@ class SearchKit:
         )
         candidates = candidates_from(passages, scores, self._max_passage_chars)
         return self._pipeline.rerank(checked_text(query), request, candidates)
+
+    def _possible(self, mode: SearchMode) -> SearchMode:
+        if mode == "sparse" and not self._has_sparse:
+            raise ConfigError(f'mode="sparse" cannot be used: {self._collection.location}; pass mode="dense"')
+        return "dense" if mode == "hybrid" and not self._has_sparse else mode
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         cancelled = threading.Event()

@@ -121,7 +121,7 @@ def detect_layout(payloads: Sequence[Payload], dense_names: Sequence[str], text_
         text_field: Payload key of the text, where detection cannot know it.
 
     Raises:
-        CollectionError: The layout is unknown, ambiguous, or ours, or ``text_field`` holds no text; the message lists
+        CollectionError: The layout is unknown or ambiguous, or ``text_field`` holds no text; the message lists
             what was found and the argument that settles it.
     """
     if not payloads:
@@ -130,8 +130,6 @@ def detect_layout(payloads: Sequence[Payload], dense_names: Sequence[str], text_
         raise CollectionError(
             "the collection has no points, so its layout cannot be seen; pass text_field=, or add first"
         )
-    if any({"id", "text", "metadata", "hash"} <= set(payload) for payload in payloads):
-        raise CollectionError("the collection was made by searchkit; open it with SearchKit(name, ...) instead")
     found = _matching(payloads, dense_names)
     if text_field is not None:
         return _named(payloads, found, text_field)

@@ -13,7 +13,7 @@ from langchain_core.runnables import run_in_executor
 from pydantic import ConfigDict, Field, PrivateAttr, SkipValidation
 from typing_extensions import override
 
-from searchkit.integrations.second_stage import Placed, kit_for, reranked
+from searchkit.integrations.rerank_only import Placed, kit_for, reranked
 from searchkit.kit import SearchKit
 from searchkit.reranking import CrossEncoderReranker
 from searchkit.reranking.calibration import probabilities

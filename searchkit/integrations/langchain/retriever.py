@@ -19,7 +19,7 @@ from pydantic import ConfigDict, Field, SkipValidation, field_validator
 from typing_extensions import override
 
 from searchkit.errors import ConfigError
-from searchkit.integrations.second_stage import checked_kit
+from searchkit.integrations.rerank_only import checked_kit
 from searchkit.kit import SearchKit
 from searchkit.types import Hit, SearchMode, SearchResult
 

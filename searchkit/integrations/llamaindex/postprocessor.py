@@ -14,7 +14,7 @@ from typing_extensions import override
 
 from searchkit.errors import ConfigError
 from searchkit.integrations.llamaindex.nodes import ScoredNode
-from searchkit.integrations.second_stage import Placed, kit_for, reranked
+from searchkit.integrations.rerank_only import Placed, kit_for, reranked
 from searchkit.kit import SearchKit
 from searchkit.stages import Reranker
 

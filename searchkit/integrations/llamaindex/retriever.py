@@ -12,7 +12,7 @@ from llama_index.core.settings import Settings
 from searchkit.errors import ConfigError
 from searchkit.integrations.llamaindex.filters import translated
 from searchkit.integrations.llamaindex.nodes import ScoredNode
-from searchkit.integrations.second_stage import checked_kit
+from searchkit.integrations.rerank_only import checked_kit
 from searchkit.kit import SearchKit
 from searchkit.types import Hit, SearchMode, SearchResult
 

@@ -122,11 +122,6 @@ def test_a_text_field_without_text_is_refused() -> None:
         detect_layout([{"body": "A wage."}], [""], text_field="bdoy")
 
 
-def test_our_own_collections_are_sent_to_the_constructor() -> None:
-    with pytest.raises(CollectionError, match="open it with SearchKit"):
-        detect_layout([{"id": 1, "text": "a", "metadata": {}, "hash": "x"}], ["dense"])
-
-
 def test_an_empty_collection_needs_text_field() -> None:
     with pytest.raises(CollectionError, match="no points"):
         detect_layout([], [""])

@@ -1,0 +1,257 @@
+"""A collection that another tool wrote, searched as it is: nothing is indexed again and nothing is written."""
+
+from __future__ import annotations
+
+import logging
+import math
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from qdrant_client import QdrantClient, models
+
+from searchkit.collection.attached_filters import native_filter
+from searchkit.collection.backends.client_errors import mapped_client_errors
+from searchkit.collection.fusion import Fused, Leg, fuse, rank_leg
+from searchkit.collection.layouts import DenseVector, Layout
+from searchkit.collection.schema import point_id
+from searchkit.config import SearchKitConfig
+from searchkit.errors import CollectionError
+from searchkit.stages import Candidate, RetrievalRequest, Window
+from searchkit.types import Passage, PassageId, RetrievalEvidence
+
+logger = logging.getLogger(__name__)
+
+DENSE, SPARSE = "dense", "sparse"
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """What was found out about a collection.
+
+    Attributes:
+        layout: How its payloads are laid out.
+        dense: The dense vector to search in.
+        sparse_name: The BM25 vector to search in, ``None`` if there is none.
+    """
+
+    layout: Layout
+    dense: DenseVector
+    sparse_name: str | None
+
+
+class AttachedCollection:
+    """Reads another tool's collection through qdrant-client, one passage a point. Safe to use from several threads.
+
+    Args:
+        client: The client.
+        name: Name of the collection.
+        attachment: What was found out about it.
+        config: Settings of fusion and search.
+        owns_client: Whether `close` closes the client.
+    """
+
+    def __init__(
+        self,
+        client: QdrantClient,
+        name: str,
+        attachment: Attachment,
+        config: SearchKitConfig,
+        *,
+        owns_client: bool,
+    ) -> None:
+        self._client = client
+        self._name = name
+        self._found = attachment
+        self._config = config
+        self._owns_client = owns_client
+        # The local mode searches exactly, and warns about parameters that mean nothing to it.
+        options = client.init_options
+        is_local = options.get("location") == ":memory:" or options.get("path") is not None
+        self._params = None if is_local else models.SearchParams(hnsw_ef=config.hnsw.ef_search)
+
+    @property
+    def name(self) -> str:
+        """Name of the collection."""
+        return self._name
+
+    @property
+    def location(self) -> str:
+        """Which vectors of which layout are searched, for messages."""
+        dense, sparse = self._found.dense.name, self._found.sparse_name
+        legs = f"dense vector {dense!r}" + ("" if sparse is None else f" and sparse vector {sparse!r}")
+        return f"attached to a {self._found.layout.name} layout, {legs}"
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is something to search."""
+        return True
+
+    @property
+    def is_read_only(self) -> bool:
+        """Whether writing is impossible."""
+        return True
+
+    @property
+    def has_sparse(self) -> bool:
+        """Whether there is a BM25 leg."""
+        return self._found.sparse_name is not None
+
+    def close(self) -> None:
+        """Close the client if it was made here; safe to call twice."""
+        if self._owns_client:
+            self._client.close()
+
+    def add(
+        self,
+        passages: Iterable[object],  # noqa: ARG002
+        *,
+        on_progress: Callable[[int], None] | None = None,  # noqa: ARG002
+    ) -> NoReturn:
+        """Refuse.
+
+        Raises:
+            CollectionError: Always.
+        """
+        raise self._read_only("add to")
+
+    def delete(
+        self,
+        ids: Sequence[PassageId] | None = None,  # noqa: ARG002
+        filter: Any = None,  # noqa: A002, ARG002
+    ) -> NoReturn:
+        """Refuse.
+
+        Raises:
+            CollectionError: Always.
+        """
+        raise self._read_only("delete from")
+
+    def get(self, ids: Sequence[PassageId]) -> list[Passage]:
+        """Return the passages with these ids, in the order asked; unknown ids and points without text are left out."""
+        with mapped_client_errors(self._name, "read"):
+            records = self._records(ids)
+        read = (self._passage(plain_id(record.id), record.payload or {}) for record in records)
+        known = {passage.id: passage for passage in read if passage is not None}
+        return [known[one] for one in ids if one in known]
+
+    def count(self, filter: Any = None) -> int:  # noqa: A002
+        """Return the number of points, or of those that match ``filter``."""
+        condition = native_filter(filter, self._found.layout)
+        with mapped_client_errors(self._name, "count"):
+            return int(self._client.count(self._name, count_filter=condition, exact=True).count)
+
+    def retrieve(self, requests: Sequence[RetrievalRequest]) -> list[list[Candidate]]:
+        """Return each request's candidates, best first; the legs of all requests are one batch query."""
+        legs = [self._legs(request) for request in requests]
+        queries = [query for per_request in legs for query in per_request.values()]
+        if not queries:
+            return [[] for _ in requests]
+        with mapped_client_errors(self._name, "search"):
+            answers = iter(self._client.query_batch_points(self._name, requests=queries))
+        return [
+            self._candidates(request, {leg: next(answers).points for leg in per_request})
+            for request, per_request in zip(requests, legs, strict=True)
+        ]
+
+    def _legs(self, request: RetrievalRequest) -> dict[str, models.QueryRequest]:
+        condition = native_filter(request.filter, self._found.layout)
+        limit = math.ceil(request.depth * self._config.fusion.leg_depth_factor)
+        shared: dict[str, Any] = {"filter": condition, "limit": limit, "with_payload": True}
+        legs = {}
+        if request.dense is not None:
+            legs[DENSE] = models.QueryRequest(
+                query=request.dense.tolist(),
+                using=self._found.dense.name or None,
+                params=self._params,
+                **shared,
+            )
+        if request.sparse is not None and request.sparse.indices and self._found.sparse_name is not None:
+            words = models.SparseVector(indices=request.sparse.indices, values=request.sparse.values)
+            legs[SPARSE] = models.QueryRequest(query=words, using=self._found.sparse_name, **shared)
+        return legs
+
+    def _candidates(
+        self, request: RetrievalRequest, answers: Mapping[str, Sequence[models.ScoredPoint]]
+    ) -> list[Candidate]:
+        if not answers:
+            return []
+        payloads = {plain_id(point.id): point.payload or {} for points in answers.values() for point in points}
+        # Fusion counts in keys of ours: numbered by id, so that ties fall the same way every time.
+        points = sorted(payloads, key=_by_id)
+        keys = {point: key for key, point in enumerate(points)}
+        legs = {leg: self._ranked(leg, found, keys) for leg, found in answers.items()}
+        fused = fuse(list(legs.values()), self._config.fusion.k, request.depth, 1)
+        candidates: list[Candidate] = []
+        for one in fused:
+            point = points[one.key]
+            passage = self._passage(point, payloads[point])
+            if passage is not None and passage.id is not None:
+                evidence = self._evidence(len(candidates) + 1, one, legs)
+                window = Window(0, 1, 0, len(passage.text))
+                candidates.append(Candidate(passage.id, passage.text, passage.metadata, window, evidence))
+        return candidates
+
+    def _ranked(self, leg: str, found: Sequence[models.ScoredPoint], keys: Mapping[PassageId, int]) -> Leg:
+        fusion = self._config.fusion
+        weight = fusion.dense_weight if leg == DENSE else fusion.sparse_weight
+        # Qdrant returns a distance for these two, lower is better.
+        sign = -1.0 if leg == DENSE and self._found.dense.distance in {"Euclid", "Manhattan"} else 1.0
+        return rank_leg([(point_id(keys[plain_id(point.id)]), sign * point.score) for point in found], weight)
+
+    def _evidence(self, rank: int, fused: Fused, legs: Mapping[str, Leg]) -> RetrievalEvidence:
+        dense, sparse = legs.get(DENSE, Leg(0.0)), legs.get(SPARSE, Leg(0.0))
+        is_cosine = self._found.dense.distance == "Cosine"
+        return RetrievalEvidence(
+            rank=rank,
+            fused_score=fused.score,
+            dense_score=dense.scores.get(fused.key) if is_cosine else None,
+            dense_rank=dense.ranks.get(fused.key),
+            sparse_score=sparse.scores.get(fused.key),
+            sparse_rank=sparse.ranks.get(fused.key),
+        )
+
+    def _passage(self, point: PassageId, payload: Mapping[str, Any]) -> Passage | None:
+        layout = self._found.layout
+        text = layout.text_of(payload, point)
+        if text is None:
+            logger.warning(
+                "collection %r: point %r has no text where a %s layout keeps it", self._name, point, layout.name
+            )
+            return None
+        return Passage(text=text, id=layout.id_of(payload, point), metadata=layout.metadata_of(payload))
+
+    def _records(self, ids: Sequence[PassageId]) -> list[models.Record]:
+        key = self._found.layout.id_key
+        if key is None:
+            points = [one for one in ids if isinstance(one, int) or _is_uuid(one)]
+            return list(self._client.retrieve(self._name, points, with_payload=True)) if points else []
+        names = [one for one in ids if isinstance(one, str)]
+        condition = models.FieldCondition(key=key, match=models.MatchAny(any=names))
+        return list(
+            self._client.scroll(self._name, scroll_filter=models.Filter(must=[condition]), limit=max(1, len(names)))[0]
+        )
+
+    def _read_only(self, what: str) -> CollectionError:
+        return CollectionError(
+            f"cannot {what} {self._name!r}: it is attached, and its {self._found.layout.name} layout is only read;"
+            " write with the tool that made it, or add the passages to a SearchKit of your own"
+        )
+
+
+def plain_id(point: int | str | uuid.UUID) -> PassageId:
+    """Return a point id of the client's as a passage id."""
+    return str(point) if isinstance(point, uuid.UUID) else point
+
+
+def _by_id(point: PassageId) -> tuple[str, str]:
+    return type(point).__name__, str(point).zfill(20)
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        uuid.UUID(text)
+    except ValueError:
+        return False
+    return True
