@@ -93,6 +93,15 @@ def test_an_object_is_documented_once_under_the_name_people_know(
     assert never_as not in texts
 
 
+def test_a_function_bound_from_another_modules_class_is_documented_in_both(texts: dict[str, str]) -> None:
+    assert {"random.choice", "secrets.choice"} <= set(texts)
+
+
+def test_methods_of_a_private_base_belong_to_its_namesake(texts: dict[str, str]) -> None:
+    assert "contextlib.ExitStack.enter_context" in texts
+    assert "contextlib.AsyncExitStack.enter_context" not in texts
+
+
 def test_a_text_is_the_signature_and_the_docstring(texts: dict[str, str]) -> None:
     assert texts["shlex.quote"] == "shlex.quote(s)\n\nReturn a shell-escaped version of the string *s*."
 
