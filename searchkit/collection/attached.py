@@ -134,7 +134,8 @@ class AttachedCollection:
             records = self._records(ids)
         read = (self._passage(plain_id(record.id), record.payload or {}) for record in records)
         known = {passage.id: passage for passage in read if passage is not None}
-        return [known[one] for one in ids if one in known]
+        wanted = ids if self._found.layout.id_key is not None else [_canonical(one) for one in ids]
+        return [known[one] for one in wanted if one in known]
 
     def count(self, filter: Any = None) -> int:  # noqa: A002
         """Return the number of points, or of those that match ``filter``."""
@@ -225,7 +226,7 @@ class AttachedCollection:
     def _records(self, ids: Sequence[PassageId]) -> list[models.Record]:
         key = self._found.layout.id_key
         if key is None:
-            points = [one for one in ids if isinstance(one, int) or _is_uuid(one)]
+            points = [one for one in map(_canonical, ids) if one is not None]
             return list(self._client.retrieve(self._name, points, with_payload=True)) if points else []
         names = [one for one in ids if isinstance(one, str)]
         condition = models.FieldCondition(key=key, match=models.MatchAny(any=names))
@@ -249,9 +250,11 @@ def _by_id(point: PassageId) -> tuple[str, str]:
     return type(point).__name__, str(point).zfill(20)
 
 
-def _is_uuid(text: str) -> bool:
+def _canonical(one: PassageId) -> PassageId | None:
+    """Return a point id as Qdrant prints it, so that LangChain's hexadecimal form finds its point as well."""
+    if isinstance(one, int):
+        return one
     try:
-        uuid.UUID(text)
+        return str(uuid.UUID(one))
     except ValueError:
-        return False
-    return True
+        return None
