@@ -36,7 +36,7 @@ def lint(
         primary: The measure that decides.
     """
     findings = chain(
-        _few(systems, qrels),
+        _few(systems, trials, qrels),
         _queries(trials, qrels),
         _judged(systems),
         _depth(systems, primary),
@@ -46,12 +46,16 @@ def lint(
     return tuple(findings)
 
 
-def _few(systems: Sequence[SystemReport], qrels: Qrels) -> Iterator[Lint]:
+def _few(systems: Sequence[SystemReport], trials: Sequence[Trial], qrels: Qrels) -> Iterator[Lint]:
     if len(qrels) < FEW_QUERIES:
         halves = [(system.difference.high - system.difference.low) / 2 for system in systems if system.difference]
         width = f", differences are known to ±{max(halves):.2f} only" if halves else ""
         message = f"{len(qrels)} queries are few{width}: judge {FEW_QUERIES} or more"
         yield Lint(code="few-queries", message=message)
+    timed = min((len(trial.timings) for trial in trials if trial.timings), default=FEW_TIMINGS)
+    if timed < FEW_TIMINGS:
+        message = f"{timed} searches were timed: the 95th percentile is a guess below {FEW_TIMINGS}"
+        yield Lint(code="few-timings", message=message)
 
 
 def _queries(trials: Sequence[Trial], qrels: Qrels) -> Iterator[Lint]:
@@ -99,10 +103,17 @@ def _depth(systems: Sequence[SystemReport], primary: str) -> Iterator[Lint]:
     for system in systems:
         if system.configuration is not None:
             by_mode[system.configuration.mode].setdefault(system.configuration.candidate_depth, system)
+    reranked = {mode for mode, by_depth in by_mode.items() if any(map(_is_reranking, by_depth.values()))}
     for mode, by_depth in by_mode.items():
+        if reranked and mode not in reranked:
+            continue  # the pool of a first stage that nothing reorders bounds nothing
         deepest = by_depth[max(by_depth)]
         for depth in sorted(by_depth):
             yield from _one_depth(mode, depth, by_depth[depth], deepest, primary)
+
+
+def _is_reranking(system: SystemReport) -> bool:
+    return system.configuration is not None and system.configuration.rerank
 
 
 def _one_depth(
@@ -168,6 +179,3 @@ def _trial(trial: Trial, qrels: Qrels) -> Iterator[Lint]:
     if empty:
         message = f"{empty} of {len(qrels)} queries have no answer from {name} and count 0"
         yield Lint(code="unanswered", message=message, system=name)
-    if 0 < len(trial.timings) < FEW_TIMINGS:
-        message = f"{name} was timed on {len(trial.timings)} queries: p95 is a guess below {FEW_TIMINGS}"
-        yield Lint(code="few-timings", message=message, system=name)

@@ -34,7 +34,8 @@ def recommend(
     winner = min(timed, key=_p95) if timed else best
     if winner.name != base.name and not _is_better(winner.difference):
         winner = base if base in within else max(filter(_is_first_stage, within), key=_by(primary), default=base)
-    sentences = [_choice(winner, base, primary), *_reasons(winner, best, base, primary)]
+    is_choice = any(system.configuration is not None and system.configuration.rerank for system in systems)
+    sentences = [_choice(winner, base, primary, is_choice=is_choice), *_reasons(winner, best, base, primary)]
     if latency_budget_ms is not None:
         sentences.append(_budget(systems, within, base, latency_budget_ms))
     configuration = winner.configuration
@@ -65,9 +66,9 @@ def _is_better(difference: Difference | None) -> bool:
     return difference is not None and difference.mean > 0 and difference.p_corrected < SIGNIFICANT
 
 
-def _choice(winner: SystemReport, base: SystemReport, primary: str) -> str:
+def _choice(winner: SystemReport, base: SystemReport, primary: str, *, is_choice: bool) -> str:
     value = f"{primary} {winner.measures[primary]:.3f}"
-    if _is_first_stage(winner):
+    if _is_first_stage(winner) and is_choice:
         return f"Do not rerank: use {winner.name} ({value}{_times(winner)})."
     if winner.name == base.name:
         return f"Use {winner.name} ({value}{_times(winner)}): nothing is better beyond luck."

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import math
+import re
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -136,7 +137,7 @@ def write_run(run: Run, path: str | Path) -> None:
         ConfigError: An id is empty or holds white space, which separates the columns.
     """
     lines: list[str] = []
-    tag = "-".join(run.name.split()) or "run"
+    tag = "-".join(re.findall(r"[\w.]+", run.name)) or "run"
     for query_id, ranking in run.rankings.items():
         scores = [f"{row.score:.6g}" for row in ranking]
         values = [float(score) for score in scores]

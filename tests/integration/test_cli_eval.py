@@ -86,7 +86,7 @@ def test_runs_written_by_one_evaluation_are_compared_by_another():
     files = ("--run", "runs/hybrid-depth-10.run", "--run", "runs/hybrid-rerank-depth-10.run")
     result = run("eval", "--qrels", "runs/qrels.txt", *files, "--json", "--measure", "RR@10")
     report = ComparisonReport.model_validate_json(result.stdout)
-    assert (report.baseline, report.recommendation.system) == ("hybrid,-depth-10", "hybrid-+-rerank,-depth-10")
+    assert (report.baseline, report.recommendation.system) == ("hybrid-depth-10", "hybrid-rerank-depth-10")
     assert report == ComparisonReport.model_validate_json(
         run("eval", "zoo", *files, "--json", "--measure", "RR@10").stdout
     ).model_copy(update={"queries_name": "runs/qrels.txt"})

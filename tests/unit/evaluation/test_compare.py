@@ -122,6 +122,17 @@ def test_a_gain_that_may_be_luck_is_not_recommended():
     assert "few-queries" in {note.code for note in report.lint}
 
 
+def test_where_reranking_was_not_tried_nothing_is_said_about_it():
+    report, _ = compare(ScriptedSearcher(), judgments(), grid(depths=[20], reranked_modes=[]))
+    assert report.recommendation.sentences[0].startswith("Use sparse, depth 20")
+    assert "rerank" not in " ".join(report.recommendation.sentences)
+
+
+def test_the_pool_of_a_first_stage_that_nothing_reorders_is_no_concern():
+    report, _ = compare(ScriptedSearcher(relevant_at=200), judgments(relevant_at=200), grid(depths=[20]))
+    assert {note.system for note in report.lint if note.code == "depth-caps-recall"} == {"hybrid, depth 20"}
+
+
 def test_a_latency_budget_rules_out_the_slow():
     searcher = ScriptedSearcher(ms_per_candidate=10.0)
     report, _ = compare(searcher, judgments(), grid(modes=["hybrid"], blends=[True]), latency_budget_ms=300.0)
