@@ -100,8 +100,8 @@ def test_the_same_text_under_other_criteria_has_another_answer(
     queries: list[dict[str, Any]], judgments: list[tuple[str, str, int]]
 ) -> None:
     answers: dict[str, dict[str, int]] = {}
-    for query, name, grade in judgments:
-        answers.setdefault(query, {})[name] = grade
+    for query_id, name, grade in judgments:
+        answers.setdefault(query_id, {})[name] = grade
     by_text: dict[str, list[dict[str, int]]] = {}
     for query in queries:
         by_text.setdefault(query["text"], []).append(answers[query["_id"]])

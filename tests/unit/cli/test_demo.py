@@ -74,7 +74,7 @@ def result(**changes: Any) -> SearchResult:
         hit("a.first", rank=2, first=1, score=0.4),
         hit("[red]c.third[/red]", rank=3, first=3, score=0.1),
     )
-    fields = {
+    fields: dict[str, Any] = {
         "hits": hits,
         "query": "a [bold]question[/bold]",
         "mode": "hybrid",

@@ -45,7 +45,7 @@ def test_five_thousand_passages_remain_without_the_modules_of_the_window_toolkit
 
 
 def test_every_name_occurs_once_and_in_order(library: StandardLibrary) -> None:
-    ids = [passage.id for passage in library.passages]
+    ids = [str(passage.id) for passage in library.passages]
     assert ids == sorted(set(ids))
 
 
