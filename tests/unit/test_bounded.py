@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextvars
+import os
 import threading
 import time
 
@@ -82,3 +83,15 @@ def test_idle_threads_end():
     thread.join(PATIENCE_S)
     assert not thread.is_alive()
     assert threads.run(lambda: "again", soon()) == "again"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork.*:DeprecationWarning")
+def test_a_forked_child_starts_threads_of_its_own():
+    threads = BoundedThreads()
+    threads.run(lambda: "the parent has an idle thread now", soon())
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if threads.run(lambda: "child", soon()) == "child" else 1)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0

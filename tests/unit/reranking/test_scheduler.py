@@ -460,6 +460,25 @@ def test_out_of_memory_halves_the_batch_until_it_fits(quick):
     assert max(len(call) for call in reranker.calls[tried:]) <= 4  # the smaller budget is remembered
 
 
+def test_a_halved_batch_grows_again_when_memory_lasts(quick):
+    is_full = threading.Event()
+    is_full.set()
+
+    def on_call(pairs: Sequence[tuple[str, str]]) -> None:
+        if is_full.is_set() and len(pairs) > 4:
+            raise DeviceMemoryError(f"{len(pairs)} pairs do not fit")
+
+    reranker = ScriptedReranker(on_call)
+    scheduled = quick(reranker, limits=EngineLimits(max_cost=3000))
+    scheduled.score_pairs(pairs_of("q", 32))
+    is_full.clear()
+    tried = len(reranker.calls)
+    for number in range(8):
+        scheduled.score_pairs(pairs_of(f"q{number}", 100))
+    assert max(len(call) for call in reranker.calls[tried : tried + 10]) <= 4
+    assert max(len(call) for call in reranker.calls[tried:]) > 4
+
+
 def test_out_of_memory_with_a_single_pair_is_raised(quick):
     reranker = ScriptedReranker(fail_on("q", DeviceMemoryError("1 pair does not fit")))
     with pytest.raises(DeviceMemoryError, match="1 pair does not fit"):
