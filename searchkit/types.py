@@ -119,10 +119,11 @@ class SearchResult(Frozen, Sequence[Hit]):
         query: The query as searched.
         criteria: The criteria that stage 2 read beside the query.
         mode: Which legs of stage 1 ran; ``None`` for candidates that came from elsewhere.
-        status: "reranked": every candidate was scored by stage 2. "partial": the deadline stopped stage 2, the rest
+        status: "reranked": every candidate was scored by stage 2, or adaptive depth found that the rest is unlikely to
+            hold a hit (``scored_count`` and ``reason`` say so). "partial": the deadline stopped stage 2, the rest
             follows in first-stage order. "degraded": stage 2 was wanted and did not happen, see ``reason``.
             "retrieved": stage 2 was not asked for.
-        reason: Why the status is "partial" or "degraded".
+        reason: Why the status is "partial" or "degraded", or why adaptive depth stopped early.
         timings: Milliseconds per stage.
         candidate_count: Passages that stage 1 handed to stage 2.
         scored_count: Passages that stage 2 scored.
