@@ -18,7 +18,7 @@ from rich.text import Text
 
 # Characters of category Cf that reorder or hide what stands around them; the others (joiners) belong to scripts.
 _REORDERING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
-_PIPE_WIDTH = 160
+_PIPE_WIDTH = 200
 
 
 def visible(text: str, *, limit: int | None = None) -> str:

@@ -103,17 +103,13 @@ def _depth(systems: Sequence[SystemReport], primary: str) -> Iterator[Lint]:
     for system in systems:
         if system.configuration is not None:
             by_mode[system.configuration.mode].setdefault(system.configuration.candidate_depth, system)
-    reranked = {mode for mode, by_depth in by_mode.items() if any(map(_is_reranking, by_depth.values()))}
+    reranked = {one.configuration.mode for one in systems if one.configuration and one.configuration.rerank}
     for mode, by_depth in by_mode.items():
         if reranked and mode not in reranked:
             continue  # the pool of a first stage that nothing reorders bounds nothing
         deepest = by_depth[max(by_depth)]
         for depth in sorted(by_depth):
             yield from _one_depth(mode, depth, by_depth[depth], deepest, primary)
-
-
-def _is_reranking(system: SystemReport) -> bool:
-    return system.configuration is not None and system.configuration.rerank
 
 
 def _one_depth(
