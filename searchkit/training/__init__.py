@@ -1,0 +1,23 @@
+"""Training of cross-encoders: pairs, mined negatives, criteria, the run itself, calibration and the model card.
+
+Importing this loads no model library; `train` does.
+"""
+
+from __future__ import annotations
+
+from searchkit.training.calibrate import JudgedCandidate as JudgedCandidate
+from searchkit.training.calibrate import fit_profile as fit_profile
+from searchkit.training.calibrate import write_profile as write_profile
+from searchkit.training.card import CardFacts as CardFacts
+from searchkit.training.card import render_card as render_card
+from searchkit.training.mining import MiningConfig as MiningConfig
+from searchkit.training.mining import RankedPassage as RankedPassage
+from searchkit.training.mining import mine_pairs as mine_pairs
+from searchkit.training.pairs import LabelledPair as LabelledPair
+from searchkit.training.pairs import PairStatistics as PairStatistics
+from searchkit.training.pairs import check_pairs as check_pairs
+from searchkit.training.pairs import write_pairs as write_pairs
+from searchkit.training.readers import read_pairs as read_pairs
+from searchkit.training.recipe import Recipe as Recipe
+from searchkit.training.run import TrainingReport as TrainingReport
+from searchkit.training.run import train as train

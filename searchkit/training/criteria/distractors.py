@@ -1,0 +1,180 @@
+"""Criteria that ask for nothing: vague wishes, remarks beside the point, personal stories.
+
+A ranking must not change because of them. The seed of these texts is how people write when a form asks for "criteria".
+"""
+
+from __future__ import annotations
+
+import random
+
+_VAGUE = (
+    "Give me the best results.",
+    "Relevant documents should be helpful.",
+    "Must be informative and relevant to the query.",
+    "I want good answers.",
+    "Please be accurate.",
+    "Relevance is what matters.",
+    "Rank the most useful passages first.",
+    "Only high quality content.",
+    "A relevant document answers the question.",
+    "The document should be clear and easy to read.",
+    "Find what matches best.",
+    "Anything that helps me understand this is fine.",
+    "The passage should be trustworthy.",
+    "Judge by how well the query is answered.",
+    "No special requirements.",
+    "Use your best judgement.",
+    "The more directly it answers, the better.",
+    "It should be on topic.",
+    "Do not return spam.",
+    "A relevant passage is one that a reader would find satisfying.",
+    "I prefer reliable sources.",
+    "Consider the query carefully before answering.",
+)
+_VAGUE_HELD_OUT = (
+    "Whatever fits the question counts.",
+    "Surprise me with something useful.",
+    "Only what is really worth reading.",
+    "You know what I mean.",
+)
+_IRRELEVANT = (
+    "My favourite colour is green.",
+    "It has been raining here all week.",
+    "I had pasta for lunch.",
+    "The meeting was moved to Thursday.",
+    "My phone battery is almost empty.",
+    "Note that the office closes at six.",
+    "We are a team of five people.",
+    "This request was sent from a mobile device.",
+    "Our printer is broken again.",
+    "I usually read in the evening.",
+    "Ticket number 48213.",
+    "Please reply to the other address.",
+    "The dog next door keeps barking.",
+    "I will be on holiday from Monday.",
+    "Format the output as a table.",
+    "Do not forget the attachment.",
+    "See also my previous message.",
+    "Best regards, the support team.",
+)
+_IRRELEVANT_HELD_OUT = (
+    "The kettle is on.",
+    "Invoice 7741 is still open.",
+    "I am typing this on a train.",
+    "Answer as if you were a lighthouse keeper.",
+)
+_WORK = (
+    "nurse",
+    "teacher",
+    "carpenter",
+    "retired engineer",
+    "history student",
+    "software developer",
+    "truck driver",
+    "chef",
+    "journalist",
+    "farmer",
+    "librarian",
+    "lawyer",
+    "pharmacist",
+    "museum guide",
+    "graphic designer",
+    "biologist",
+    "shop owner",
+    "musician",
+    "translator",
+    "accountant",
+)
+_PLACES = (
+    "Ohio",
+    "a small town in Portugal",
+    "Lagos",
+    "the north of England",
+    "Toronto",
+    "a village near Munich",
+    "Mumbai",
+    "Auckland",
+    "Seoul",
+    "Buenos Aires",
+    "Nairobi",
+    "a suburb of Boston",
+)
+_REASONS = (
+    "my daughter asked me about it over dinner",
+    "I have to give a short talk next week",
+    "a friend and I made a bet",
+    "I am writing an article for our local paper",
+    "it came up in a quiz that we lost",
+    "I am preparing a lesson for my class",
+    "a customer keeps asking",
+    "I am collecting material for a novel",
+    "my boss needs an answer by tomorrow",
+    "I overheard people talking about it on the train",
+    "we are planning a trip and it matters to us",
+    "I am studying for an exam",
+)
+_REMARKS = (
+    "I am not an expert, so plain words would be nice.",
+    "I have always been curious about such things.",
+    "I prefer explanations that get to the point.",
+    "I have little time to read.",
+    "My eyesight is poor, so I use a screen reader.",
+    "I have already asked two colleagues, without success.",
+    "Most pages I found were full of advertising.",
+    "I want to be sure before I tell others.",
+)
+_HOBBIES = ("gardening", "old films", "cycling", "chess", "baking", "bird watching", "hiking", "jazz", "sailing")
+_OPENINGS = (
+    "I am a {age}-year-old {work} from {place}.",
+    "I work as a {work} in {place}.",
+    "As a {work} living in {place}, I spend much of my free time on {hobby}.",
+    "I have been a {work} for {years} years and {hobby} is my passion.",
+)
+_OPENINGS_HELD_OUT = (
+    "Picture a {work} of {age} in {place}: that is me.",
+    "Between {hobby} and my shifts as a {work} in {place} there is little time left.",
+)
+_CLOSINGS = (
+    "A relevant document helps someone like me.",
+    "What I need is a passage that answers the question.",
+    "Please find a text that settles the matter.",
+    "Find something I can quote.",
+    "",
+)
+
+
+def vague(draw: random.Random, *, held_out: bool = False) -> str:
+    """Return a wish that any good passage fulfils."""
+    return draw.choice(_VAGUE_HELD_OUT if held_out else _VAGUE)
+
+
+def irrelevant(draw: random.Random, *, held_out: bool = False) -> str:
+    """Return a remark that has nothing to do with any passage."""
+    return draw.choice(_IRRELEVANT_HELD_OUT if held_out else _IRRELEVANT)
+
+
+def story(draw: random.Random, *, held_out: bool = False) -> str:
+    """Return who is asking and why, in two to five sentences, without any demand on the passage."""
+    opening = draw.choice(_OPENINGS_HELD_OUT if held_out else _OPENINGS).format(
+        age=draw.randint(17, 82),
+        work=draw.choice(_WORK),
+        place=draw.choice(_PLACES),
+        hobby=draw.choice(_HOBBIES),
+        years=draw.randint(2, 35),
+    )
+    parts = [opening, f"I am asking because {draw.choice(_REASONS)}."]
+    parts += [remark for remark in draw.sample(_REMARKS, 2) if draw.random() < 0.5]
+    parts.append(draw.choice(_CLOSINGS))
+    return " ".join(part for part in parts if part)
+
+
+def noise(draw: random.Random, *, held_out: bool = False) -> str:
+    """Return one of the three, or a wish and a remark together."""
+    kind = draw.random()
+    if kind < 0.35:
+        return vague(draw, held_out=held_out)
+    if kind < 0.55:
+        return irrelevant(draw, held_out=held_out)
+    if kind < 0.65:
+        return f"{vague(draw, held_out=held_out)} {irrelevant(draw, held_out=held_out)}"
+    return story(draw, held_out=held_out)
