@@ -85,9 +85,27 @@ def exported(folder: Path, kind: str, load: Callable[[Path], nn.Module], *, long
         target = _publish(folder, load, target, longest)
     try:
         return _read(target)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        shutil.rmtree(target, ignore_errors=True)
+    except Exception as error:  # the libraries that read it raise bare exceptions of their own
+        discard(target)
         raise ExportError(f"the export in {target} is damaged and was removed: {error}") from error
+
+
+def open_export(export: OnnxExport, threads: int | None) -> OnnxSession:
+    """Return a session on an export; one that cannot be read is removed.
+
+    Raises:
+        ExportError: ONNX Runtime cannot read it.
+    """
+    try:
+        return OnnxSession(export.model, threads)
+    except Exception as error:  # onnxruntime's errors share no base class
+        discard(export.model.parent)
+        raise ExportError(f"the export in {export.model.parent} is damaged and was removed: {error}") from error
+
+
+def discard(target: Path) -> None:
+    """Remove an export that cannot be used, so that the next load makes a new one."""
+    shutil.rmtree(target, ignore_errors=True)
 
 
 def _source_hash(folder: Path, kind: str) -> str:

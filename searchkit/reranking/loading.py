@@ -64,13 +64,14 @@ def _load_onnx(folder: Path, threads: int | None, max_length: int, *, is_require
 
     try:
         export = export_cross_encoder(folder, max_length)
+        runner = OnnxEngine(export, threads)
     except ExportError as error:
         if is_required:
             raise ModelLoadError(f"engine='onnx' cannot run this model: {error}") from error
         logger.info("Running %s on torch: %s", folder.name, error)
         return None
     facts = export.tokenizer
-    return LoadedModel(PairTokenizer(facts.tokenizer, max_length, facts.truncation_side), OnnxEngine(export, threads))
+    return LoadedModel(PairTokenizer(facts.tokenizer, max_length, facts.truncation_side), runner)
 
 
 def _load_torch(folder: Path, device: str, precision: Precision, max_length: int) -> LoadedModel:

@@ -78,7 +78,9 @@ class FirstTokenLayer(nn.Module):
     def _whole(self) -> Any:
         return self.layer
 
-    def forward(self, hidden: torch.Tensor, attention_mask: torch.Tensor | None = None, **_: Any) -> torch.Tensor:
+    def forward(
+        self, hidden: torch.Tensor, attention_mask: torch.Tensor | None = None, *_: Any, **__: Any
+    ) -> torch.Tensor:
         """Return the layer's output for the first token.
 
         Args:
@@ -86,11 +88,11 @@ class FirstTokenLayer(nn.Module):
             attention_mask: As transformers makes it for SDPA: ``None`` or shape ``(rows, 1, length, length)``.
         """
         attention = self._whole.attention.self
-        first = hidden[:, :1]
+        first = hidden[:, :2]
         query, key, value = (
             self._split(part) for part in (attention.query(first), attention.key(hidden), attention.value(hidden))
         )
-        mask = None if attention_mask is None else attention_mask[:, :, :1]
+        mask = None if attention_mask is None else attention_mask[:, :, :2]
         context = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         merged = context.transpose(1, 2).flatten(2)
         attended = self._whole.attention.output(merged, first)

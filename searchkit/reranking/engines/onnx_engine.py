@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from searchkit.models.onnx_export import OnnxExport, exported
-from searchkit.models.onnx_session import OnnxSession
+from searchkit.models.onnx_export import OnnxExport, exported, open_export
 from searchkit.reranking.packing import TokenBatch
 
 if TYPE_CHECKING:
@@ -26,11 +25,14 @@ class OnnxEngine:
     Args:
         export: The model and its tokenizer.
         threads: How many batches run at once; ``None`` takes every usable core.
+
+    Raises:
+        ExportError: ONNX Runtime cannot read the export.
     """
 
     def __init__(self, export: OnnxExport, threads: int | None = None) -> None:
         self._padding = export.tokenizer.padding
-        self._session = OnnxSession(export.model, threads)
+        self._session = open_export(export, threads)
 
     @property
     def name(self) -> str:
