@@ -17,6 +17,7 @@ from searchkit.types import Passage, PassageId
 
 MAX_ID = 2**63 - 1
 MAX_ID_CHARS = 4096
+_CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False)
 _NO_METADATA: Mapping[Any, Any] = {}
 
 
@@ -76,7 +77,7 @@ def content_hash(text: str, metadata: Mapping[str, Any]) -> str:
     """Return a digest of text and metadata that does not depend on the order of keys."""
     digest = hashlib.blake2b(text.encode(), digest_size=12)
     if metadata:
-        digest.update(b"\0" + json.dumps(metadata, sort_keys=True, ensure_ascii=False).encode())
+        digest.update(b"\0" + _CANONICAL.encode(metadata).encode())
     return digest.hexdigest()
 
 

@@ -92,36 +92,41 @@ class _Borders:
 def _token_ranges(borders: _Borders, plan: WindowPlan) -> list[tuple[int, int]]:
     """Return the ``(first, end)`` token indices of each window."""
     ranges: list[tuple[int, int]] = []
-    first = 0
+    first = end = 0
     while True:
-        end = _end_of(borders, first, plan)
+        last_end = end
+        found = _end_of(borders, first, last_end, plan)
+        if found is None:  # what follows does not fit beside the overlap: do without it
+            first = last_end
+            found = _end_of(borders, first, last_end, plan)
+        if found is None:  # tokens overlap each other for a whole window: none may be cut, so it grows
+            beyond = range(first + plan.max_tokens + 1, borders.count + 1)
+            found = next(token for token in beyond if borders.is_allowed(token))
+        end = found
         ranges.append((first, end))
         if end >= borders.count:
             return ranges
         first = _next_first(borders, first, end, plan)
 
 
-def _end_of(borders: _Borders, first: int, plan: WindowPlan) -> int:
+def _end_of(borders: _Borders, first: int, last_end: int, plan: WindowPlan) -> int | None:
+    """Return where the window that starts at ``first`` ends, always beyond ``last_end``; ``None`` if it cannot."""
     limit = first + plan.max_tokens
     if limit >= borders.count:
         return borders.count
-    # The search must stay beyond the overlap, or the next window would not get further than this one.
-    earliest = max(limit - plan.max_tokens // _SEARCHED_SHARE, first + plan.overlap_tokens + 1)
+    earliest = max(limit - plan.max_tokens // _SEARCHED_SHARE, last_end + 1)
     end = borders.best(range(limit, earliest - 1, -1))
-    if end is None:
-        end = borders.best(range(earliest - 1, first, -1))
-    if end is None:  # tokens overlap each other for the whole window: none may be cut, so it grows
-        end = next(token for token in range(limit + 1, borders.count + 1) if borders.is_allowed(token))
-    return end
+    return borders.best(range(earliest - 1, last_end, -1)) if end is None else end
 
 
 def _next_first(borders: _Borders, first: int, end: int, plan: WindowPlan) -> int:
+    """Return where the next window starts: before a word within the overlap or a little before it, if there is one."""
     wanted = max(first + 1, end - plan.overlap_tokens)
-    for is_good in (borders.is_word, borders.is_allowed):
-        for token in range(wanted, end):
-            if is_good(token):
-                return token
-    return end
+    earliest = max(first + 1, wanted - plan.overlap_tokens // 2)
+    for token in (*range(wanted, end), *range(wanted - 1, earliest - 1, -1)):
+        if borders.is_word(token):
+            return token
+    return next((token for token in range(wanted, end) if borders.is_allowed(token)), end)
 
 
 def _windows(borders: _Borders, ranges: Sequence[tuple[int, int]], text_length: int) -> list[Window]:

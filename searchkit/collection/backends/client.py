@@ -32,6 +32,9 @@ MANIFEST_KEY = "searchkit"
 _BYTES_PER_NUMBER, _BYTES_PER_TERM, _BYTES_PER_POINT = 21, 33, 200
 """Room that a float, a sparse term and a point's frame take in a request at most."""
 
+_LOCAL_DIGITS = 6
+"""The local mode's scores differ in the seventh digit from call to call, with the alignment of its arrays."""
+
 _INDEX_TYPES: Mapping[FilterFieldType, models.PayloadSchemaType] = {
     "keyword": models.PayloadSchemaType.KEYWORD,
     "integer": models.PayloadSchemaType.INTEGER,
@@ -198,7 +201,14 @@ class ClientBackend:
         requests = [self._request(leg) for leg in legs]
         with self._calling("search"):
             answers = self._client.query_batch_points(self._name, requests)
-        return [[(_integer(point.id), point.score) for point in answer.points] for answer in answers]
+        digits = _LOCAL_DIGITS if self._is_local else None
+        return [
+            [
+                (_integer(point.id), point.score if digits is None else round(point.score, digits))
+                for point in answer.points
+            ]
+            for answer in answers
+        ]
 
     def count(self, native: Any) -> int:
         """Return the number of points that match."""

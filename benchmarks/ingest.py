@@ -1,0 +1,130 @@
+"""How fast passages go into the embedded engine, and how flat memory stays.
+
+    python benchmarks/ingest.py --passages 100000 --output out/ingest.json
+
+The encoder is a stub (a lookup of prepared unit vectors), so what is measured is everything of ingest but the
+neural network: validation, hashing, windowing, look-up of what is there, BM25, and the engine with its log.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import platform
+import re
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from searchkit.collection import open_collection
+from searchkit.config import SearchKitConfig
+from searchkit.encoding import Bm25Encoder
+from searchkit.stages import EncoderFingerprint, Span, Vectors
+
+WORDS_PER_PASSAGE = 40
+VOCABULARY = 20_000
+_WORD = re.compile(r"\S+")
+
+
+class StubEncoder:
+    """Unit vectors that cost nothing: the same thousand for every batch."""
+
+    def __init__(self, dimension: int) -> None:
+        self.dimension = dimension
+        self.max_tokens = 256
+        vectors = np.random.default_rng(7).normal(size=(1024, dimension)).astype(np.float32)
+        self._vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+    def fingerprint(self) -> EncoderFingerprint:
+        """Return a fingerprint of the dimension."""
+        digest = hashlib.sha256(str(self.dimension).encode()).hexdigest()
+        return EncoderFingerprint(
+            kind="stub", model="stub", weight_hash=digest, dimension=self.dimension, max_tokens=self.max_tokens
+        )
+
+    def encode_queries(self, texts: Sequence[str]) -> Vectors:
+        """Return a vector a text."""
+        return self._vectors[: len(texts)]
+
+    def encode_passages(self, texts: Sequence[str]) -> Vectors:
+        """Return a vector a text."""
+        return self._vectors[: len(texts)]
+
+    def token_spans(self, text: str) -> list[Span]:
+        """Return the offsets of the words."""
+        return [match.span() for match in _WORD.finditer(text)]
+
+
+def passages(count: int) -> Iterator[dict[str, object]]:
+    """Yield passages of 40 words that follow Zipf's law, with three metadata fields."""
+    rng = np.random.default_rng(11)
+    words = np.asarray([f"word{rank}" for rank in range(VOCABULARY)])
+    for number in range(count):
+        ranks = rng.zipf(1.3, WORDS_PER_PASSAGE) % VOCABULARY
+        yield {"id": f"doc-{number}", "text": " ".join(words[ranks]), "lang": "en", "year": 2000 + number % 25}
+
+
+def resident_mb() -> float:
+    """Return the resident memory now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def peak_mb() -> float:
+    """Return the highest resident memory so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def measure(count: int, dimension: int, folder: Path) -> dict[str, object]:
+    """Ingest ``count`` passages twice, the second time unchanged, and return what it took."""
+    encoder, sparse = StubEncoder(dimension), Bm25Encoder()
+    generating = time.perf_counter()
+    for _ in passages(count):
+        pass
+    generating_s = time.perf_counter() - generating
+    warm_up = open_collection("warm-up", path=folder, encoder=encoder, sparse_encoder=sparse, config=SearchKitConfig())
+    warm_up.add(passages(1000))
+    warm_up.close()
+    before = resident_mb()
+    collection = open_collection("bench", path=folder, encoder=encoder, sparse_encoder=sparse, config=SearchKitConfig())
+    first = collection.add(passages(count))
+    grown = peak_mb() - before
+    again = collection.add(passages(count))
+    stored = collection.count()
+    collection.close()
+    return {
+        "passages": stored,
+        "dimension": dimension,
+        "passages_per_s": round(count / max(1e-9, first.seconds - generating_s)),
+        "passages_per_s_with_generator": round(count / first.seconds),
+        "unchanged_per_s": round(count / max(1e-9, again.seconds - generating_s)),
+        "peak_rss_growth_mb": round(grown, 1),
+        "python": platform.python_version(),
+        "cpus": os.cpu_count(),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--passages", type=int, default=100_000)
+    parser.add_argument("--dimension", type=int, default=384)
+    parser.add_argument("--output", type=Path, help="file to write the JSON to, beside standard output")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        result = measure(arguments.passages, arguments.dimension, Path(folder))
+    text = json.dumps(result, indent=2)
+    sys.stdout.write(text + "\n")
+    if arguments.output is not None:
+        arguments.output.parent.mkdir(parents=True, exist_ok=True)
+        arguments.output.write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
