@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from searchkit.cli.bench import EXAMPLE as BENCH_EXAMPLE
+from searchkit.cli.bench import bench
 from searchkit.cli.eval import EXAMPLE as EVAL_EXAMPLE
 from searchkit.cli.eval import evaluate
 from searchkit.cli.index import EXAMPLE as INDEX_EXAMPLE
@@ -14,6 +16,8 @@ from searchkit.cli.index import index
 from searchkit.cli.search import EXAMPLE as SEARCH_EXAMPLE
 from searchkit.cli.search import search
 from searchkit.cli.session import KitOpener, OneLineErrors, Session, open_kit
+from searchkit.cli.train import EXAMPLE as TRAIN_EXAMPLE
+from searchkit.cli.train import train
 
 DEMO_EXAMPLE = 'Example: searchkit demo, and then: searchkit search "read a file line by line"'
 JUDGMENTS = Path("tests/data/stdlib")
@@ -29,7 +33,7 @@ def create_app(open_kit: KitOpener = open_kit) -> typer.Typer:
         name="searchkit",
         cls=OneLineErrors,
         add_completion=False,
-        rich_markup_mode="rich",
+        rich_markup_mode="markdown",
         pretty_exceptions_enable=False,
     )
 
@@ -53,6 +57,8 @@ def create_app(open_kit: KitOpener = open_kit) -> typer.Typer:
     app.command("index", epilog=INDEX_EXAMPLE)(index)
     app.command("search", epilog=SEARCH_EXAMPLE)(search)
     app.command("eval", epilog=EVAL_EXAMPLE)(evaluate)
+    app.command("bench", epilog=BENCH_EXAMPLE)(bench)
+    app.command("train", epilog=TRAIN_EXAMPLE)(train)
     return app
 
 

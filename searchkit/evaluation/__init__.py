@@ -10,7 +10,7 @@ print(report.recommendation.sentences[0])
 
 from __future__ import annotations
 
-from searchkit.evaluation.calibration import expected_calibration_error, run_calibration_error
+from searchkit.evaluation.calibration import run_calibration_error
 from searchkit.evaluation.chart import write_png
 from searchkit.evaluation.compare import compare, compare_runs, search_count
 from searchkit.evaluation.configurations import DEFAULT_DEPTHS, Configuration, grid
@@ -53,7 +53,6 @@ __all__ = [
     "compare",
     "compare_runs",
     "evaluate",
-    "expected_calibration_error",
     "grid",
     "has_corpus",
     "holm",
