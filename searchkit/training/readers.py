@@ -67,7 +67,7 @@ def _separated(delimiter: str) -> Callable[[Path], Iterator[Row]]:
 def _parquet(path: Path) -> Iterator[Row]:
     try:
         import pyarrow  # type: ignore[import-untyped]
-        from pyarrow import parquet  # type: ignore[import-untyped]
+        from pyarrow import parquet
     except ImportError as error:
         raise MissingExtraError("reading Parquet", "train") from error
     try:
