@@ -92,7 +92,15 @@ def _remote(name: str, url: str | None, client: Any, api_key: str | None, config
         )
     if url is None:
         return ClientBackend(client, name, config, place="the given client", is_owner=False)
-    return ClientBackend(connect(url, api_key, config.timeout_s), name, config, place=url, is_owner=True)
+    return ClientBackend(
+        connect(url, api_key, config.timeout_s), name, config, place=_without_password(url), is_owner=True
+    )
+
+
+def _without_password(url: str) -> str:
+    """Return an address as it may stand in a message."""
+    scheme, separator, rest = url.rpartition("://")
+    return scheme + separator + rest.rpartition("@")[2]
 
 
 class Collection:
