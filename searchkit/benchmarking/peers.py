@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from searchkit.benchmarking.contestants import Circumstances, Contestant, NotRunError, Pair
 from searchkit.benchmarking.peer_files import PeerFolder
 from searchkit.models.device import device_kind
+from searchkit.models.quiet import no_progress_bars
 
 
 class SentenceTransformersPeer:
@@ -63,14 +64,15 @@ class SentenceTransformersPeer:
         from sentence_transformers import CrossEncoder
 
         dtype = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[self._precision]
-        self._model = CrossEncoder(
-            str(self._circumstances.folder),
-            device=self._circumstances.device,
-            max_length=self._circumstances.max_length,
-            activation_fn=torch.nn.Identity(),
-            local_files_only=True,
-            model_kwargs={"dtype": dtype},
-        )
+        with no_progress_bars():
+            self._model = CrossEncoder(
+                str(self._circumstances.folder),
+                device=self._circumstances.device,
+                max_length=self._circumstances.max_length,
+                activation_fn=torch.nn.Identity(),
+                local_files_only=True,
+                model_kwargs={"dtype": dtype},
+            )
 
     def score(self, pairs: Sequence[Pair]) -> NDArray[np.float32]:
         """Return the logits."""
