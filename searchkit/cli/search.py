@@ -128,8 +128,8 @@ def show_result(output: Output, result: SearchResult) -> None:
         output.show(Text(textwrap.indent(_body(hit), " " * 4)))
     if not result.hits:
         output.note("no passage matches" if result.candidate_count == 0 else "no passage is good enough")
-    if result.status in ("partial", "degraded"):
-        output.note(f"{result.status}: {result.reason or 'no reason given'}", style="yellow")
+    if result.reason is not None:
+        output.note(f"{result.status}: {result.reason}", style="yellow")
     output.note(_summary(result), style="dim")
 
 

@@ -222,7 +222,9 @@ def _has_probabilities(trial: Trial) -> bool:
     """Tell whether every score of the run is the probability that its order is by."""
     configuration = trial.configuration
     is_shipped_order = configuration is not None and configuration.rerank and configuration.blend
-    return is_shipped_order and set(trial.statuses) == {"reranked"} and any(trial.run.rankings.values())
+    count = sum(map(len, trial.run.rankings.values()))
+    # Adaptive depth leaves candidates unscored and still calls the result reranked.
+    return is_shipped_order and set(trial.statuses) == {"reranked"} and 0 < count <= trial.scored_count
 
 
 def _latency(trial: Trial) -> Latency | None:

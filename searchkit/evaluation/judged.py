@@ -41,10 +41,6 @@ class Run:
     name: str
     rankings: Mapping[str, Sequence[ScoredPassage]] = field(default_factory=dict)
 
-    def top(self, depth: int) -> Run:
-        """Return the run cut to the best ``depth`` passages of each query."""
-        return Run(self.name, {query_id: tuple(rows[:depth]) for query_id, rows in self.rankings.items()})
-
 
 class JudgedQuery(Frozen):
     """A query with an id that its judgments refer to.

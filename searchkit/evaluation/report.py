@@ -26,7 +26,7 @@ LintCode = Literal[
 
 
 class Latency(Frozen):
-    """Milliseconds of searches made one at a time.
+    """Milliseconds of searches made one at a time, each returning every candidate.
 
     Attributes:
         p50_ms: Median of the whole search.

@@ -238,3 +238,17 @@ def test_no_command_shows_the_help_as_wrong_usage(run):
     result = run()
     assert result.exit_code == 2
     assert "Usage: searchkit" in result.stdout
+
+
+def test_the_demo_measures_with_the_judgments_of_the_checkout(run, working_folder, monkeypatch):
+    asked = []
+    monkeypatch.setattr("searchkit.cli.demo.run_demo", lambda **arguments: asked.append(arguments))
+    assert run("demo").exit_code == 0
+    (working_folder / "tests" / "data" / "stdlib").mkdir(parents=True)
+    assert run("demo", "--rebuild").exit_code == 0
+    assert run("demo", "--judgments", "mine", "--path", "kb").exit_code == 0
+    assert [(str(a["path"]), str(a["judgments"]), a["rebuild"]) for a in asked] == [
+        (".searchkit", "None", False),
+        (".searchkit", "tests/data/stdlib", True),
+        ("kb", "mine", False),
+    ]

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from searchkit.cli import main
+
 
 def run(*command, **environment):
     return subprocess.run([sys.executable, *command], capture_output=True, text=True, timeout=60, check=False)
@@ -37,6 +39,15 @@ def test_a_missing_extra_is_one_line_and_wrong_usage(missing):
     result = run("-c", code)
     assert result.returncode == 2
     assert result.stderr == "searchkit: the command line needs the extra 'cli': pip install 'searchkit[cli]'\n"
+
+
+def test_main_returns_its_exit_code_to_a_caller(capsys, monkeypatch):
+    assert main(["--version"]) == 0
+    assert main(["nonsense"]) == 2
+    monkeypatch.delitem(sys.modules, "searchkit.cli.app")
+    monkeypatch.setitem(sys.modules, "typer", None)
+    assert main(["--version"]) == 2
+    assert "searchkit[cli]" in capsys.readouterr().err
 
 
 def test_an_import_error_of_ours_is_not_mistaken_for_a_missing_extra():

@@ -24,7 +24,11 @@ class ScriptedSearcher:
     Its times are made up, so that what a report says about them can be checked.
     """
 
-    def __init__(self, pool=100, relevant_at=30, reranked_to=1, ms_per_candidate=1.0, status="reranked"):
+    def __init__(
+        self, pool=100, relevant_at=30, reranked_to=1, ms_per_candidate=1.0, status="reranked", unscored=0, truncated=0
+    ):
+        self.unscored = unscored
+        self.truncated = truncated
         self.pool = pool
         self.relevant_at = relevant_at
         self.reranked_to = reranked_to
@@ -68,7 +72,8 @@ class ScriptedSearcher:
             reason="the model is on fire" if rerank and self.status != "reranked" else None,
             timings=Timings(rerank=took - 1.0, total=took),
             candidate_count=depth,
-            scored_count=depth if rerank else 0,
+            scored_count=depth - self.unscored if rerank else 0,
+            truncated_count=self.truncated if rerank else 0,
             reranker="scripted" if rerank else None,
             engine="words" if rerank else None,
             blend="rank and logit" if rerank else None,
@@ -170,8 +175,9 @@ def test_calibration_is_measured_where_scores_are_probabilities():
     # Scores are 1/rank and the first is relevant, so the bins hold one rank each and all but the first are too high.
     assert reranked.calibration_error == pytest.approx(sum(1 / rank for rank in range(2, 11)) / 10)
     assert first_stage.calibration_error is without_blend.calibration_error is None
-    report, _ = compare(ScriptedSearcher(status="partial"), judgments(), [Configuration()])
-    assert report.systems[0].calibration_error is None
+    for searcher in (ScriptedSearcher(status="partial"), ScriptedSearcher(unscored=1)):
+        report, _ = compare(searcher, judgments(), [Configuration()])
+        assert report.systems[0].calibration_error is None
 
 
 def test_every_query_is_searched_once_with_its_criteria_and_some_alone():
@@ -205,6 +211,15 @@ def test_searches_that_failed_are_counted_and_named(status):
     note = next(note for note in report.lint if note.code == status)
     assert note.message.startswith("60 of 60 searches of hybrid + rerank, depth 50")
     assert note.message.endswith("the model is on fire")
+
+
+def test_passages_that_could_not_be_read_whole_are_counted_and_named():
+    report, _ = compare(ScriptedSearcher(truncated=10), judgments(), [Configuration()])
+    assert report.systems[0].truncated_count == 600
+    note = next(note for note in report.lint if note.code == "truncated")
+    assert "could not read 600 of 3000 passages" in note.message
+    report, _ = compare(ScriptedSearcher(truncated=1), judgments(), [Configuration()])
+    assert "truncated" not in {note.code for note in report.lint}
 
 
 def test_qrels_of_other_ids_are_noticed():
@@ -261,6 +276,11 @@ def test_the_same_comparison_twice_says_the_same():
 def test_a_comparison_of_nothing_or_of_twins_is_refused(configurations, complaint):
     with pytest.raises(ConfigError, match=complaint):
         compare(ScriptedSearcher(), judgments(), configurations)
+
+
+def test_a_negative_number_of_timed_queries_is_refused():
+    with pytest.raises(ConfigError, match="timed_count=-1"):
+        compare(ScriptedSearcher(), judgments(), timed_count=-1)
 
 
 def test_a_report_knows_its_systems_by_name():

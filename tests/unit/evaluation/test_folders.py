@@ -3,9 +3,10 @@ import json
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from searchkit.errors import ConfigError
-from searchkit.evaluation import has_corpus, read_corpus, read_judged
+from searchkit.evaluation import JudgedQueries, JudgedQuery, has_corpus, join_judgments, read_corpus, read_judged
 
 DEV = Path(__file__).parents[4] / "shared" / "data" / "dev"
 
@@ -112,6 +113,21 @@ def test_a_sample_is_spread_over_the_queries_with_their_judgments(tmp_path):
     assert judged.sample(10) is judged
     with pytest.raises(ConfigError, match="at least one"):
         judged.sample(0)
+
+
+@pytest.mark.parametrize(
+    ("ids", "judged_ids", "complaint"),
+    [(["a", "a"], ["a"], "'a' occurs twice"), (["a", "b"], ["a"], "such as 'b'"), (["a"], ["a", "c"], "such as 'c'")],
+)
+def test_queries_and_judgments_that_do_not_belong_together_make_no_set(ids, judged_ids, complaint):
+    queries = tuple(JudgedQuery(id=query_id, text="x") for query_id in ids)
+    with pytest.raises(ValidationError, match=complaint):
+        JudgedQueries(name="x", queries=queries, qrels={query_id: {"p": 1} for query_id in judged_ids})
+
+
+def test_queries_without_any_judgment_are_refused():
+    with pytest.raises(ConfigError, match="none of 1 queries has a judgment"):
+        join_judgments("x", [JudgedQuery(id="a", text="x")], {"a": {}})
 
 
 @pytest.mark.skipif(not DEV.is_dir(), reason="the development collections are not part of the repository")
