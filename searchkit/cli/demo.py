@@ -59,6 +59,7 @@ def run_demo(
     Raises:
         SearchkitError: The index cannot be opened, a model cannot be loaded, or the judgments cannot be read.
     """
+    from searchkit.config import SearchKitConfig
     from searchkit.encoding import SentenceEncoder
     from searchkit.kit import SearchKit
     from searchkit.reranking import CrossEncoderReranker
@@ -68,7 +69,9 @@ def run_demo(
         # Before minutes of indexing: judgments that cannot be read are told at once.
         library = read_standard_library()
         judged = None if judgments is None else read_known(judgments, library)
-        kit = stack.enter_context(SearchKit(COLLECTION, path=path, encoder=encoder, reranker=reranker))
+        # A second stage that fails has nothing to show, and must not be measured as if it had run.
+        config = SearchKitConfig(on_rerank_error="raise")
+        kit = stack.enter_context(SearchKit(COLLECTION, path=path, encoder=encoder, reranker=reranker, config=config))
         memo = DemoMemo.read(path)
         console.print(view.opening(library))
         memo = index_library(kit, library, memo=memo, path=path, console=console, rebuild=rebuild)

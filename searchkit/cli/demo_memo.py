@@ -44,7 +44,6 @@ class MeasuredTable(Frozen):
         query_count: Judged queries searched in every way.
         reranker: Name of the cross-encoder.
         engine: What ran it.
-        notes: What a reader of the numbers should know.
     """
 
     key: str
@@ -52,7 +51,6 @@ class MeasuredTable(Frozen):
     query_count: int
     reranker: str | None = None
     engine: str | None = None
-    notes: tuple[str, ...] = ()
 
 
 class DemoMemo(Frozen):

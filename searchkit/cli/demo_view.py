@@ -156,8 +156,8 @@ def _notes(memo: DemoMemo, judged: KnownJudgments, *, is_reused: bool) -> Sequen
             f"{judged.dropped_names} judged names and {judged.dropped_queries} queries were left out: this Python lacks"
             " them."
         )
-    if measured is not None:
-        notes += [visible(note) for note in measured.notes]
+    if measured is not None and measured.engine is not None:
+        notes.append(visible(f"Stage 2: {measured.reranker}, {measured.engine}."))
     if is_reused:
         notes.append(
             "Measured on an earlier run with the same corpus, models and judgments (--rebuild measures again)."

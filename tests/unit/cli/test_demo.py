@@ -14,7 +14,7 @@ from searchkit.cli.demo_memo import FILE_NAME, DemoMemo, MeasuredTable, SystemRo
 from searchkit.cli.demo_table import KnownJudgments, read_known
 from searchkit.cli.stdlib import StandardLibrary
 from searchkit.config import RerankerProfile
-from searchkit.errors import ConfigError
+from searchkit.errors import ConfigError, DeviceMemoryError
 from searchkit.evaluation import JudgedQueries, JudgedQuery
 from searchkit.kit import SearchKit
 from searchkit.testing import FakeEncoder, FakeReranker
@@ -207,6 +207,17 @@ class TestRunDemo:
         assert [line for line in first.splitlines() if line.lstrip().startswith("BM25")] == [
             line for line in text.splitlines() if line.lstrip().startswith("BM25")
         ]
+
+    def test_a_second_stage_that_fails_is_an_error_and_leaves_no_table(self, tmp_path: Path, judgments: Path) -> None:
+        class BrokenReranker(FakeReranker):
+            def score_pairs(self, pairs: Any, *, deadline: Any = None) -> Any:
+                raise DeviceMemoryError("no memory left")
+
+        with pytest.raises(DeviceMemoryError):
+            run(tmp_path, judgments, reranker=BrokenReranker())
+        memo = DemoMemo.read(tmp_path / "data")
+        assert memo.corpus  # the index is complete
+        assert memo.table is None
 
     def test_other_queries_are_measured_again(self, tmp_path: Path, judgments: Path) -> None:
         run(tmp_path, judgments)
