@@ -6,28 +6,27 @@ import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from searchkit.encoding.engine import EngineName, SentenceEngine
 from searchkit.encoding.layout import SentenceLayout, read_layout
-from searchkit.encoding.torch_engine import TorchSentenceEngine
+from searchkit.encoding.loading import load_engine
 from searchkit.encoding.vectors import check_texts, unit_rows
 from searchkit.errors import ConfigError, EncodingError
 from searchkit.models.batching import token_budget_batches
-from searchkit.models.device import resolve_device
 from searchkit.models.hashing import tokenizer_hash, weight_hash
 from searchkit.models.lookup import DEFAULT_ENCODER, ModelFolder, ModelNotFoundError, find_model
 from searchkit.models.once import Once
-from searchkit.models.tokenizer import Padding, load_tokenizer
+from searchkit.models.tokenizer import load_tokenizer
 from searchkit.stages import EncoderFingerprint, Span, Vectors
 
 if TYPE_CHECKING:
-    from tokenizers import Encoding, Tokenizer
+    from tokenizers import Tokenizer
 
-Ids = NDArray[np.int64]
-
+_TEXTS_IN_A_BATCH = 32
 _TYPICAL_TOKENS = 128  # a batch may hold batch_size texts of this length, or fewer longer ones
 
 
@@ -45,13 +44,16 @@ class _Opened:
 class SentenceEncoder:
     """Unit vectors from a sentence-transformers model, equal to those of ``SentenceTransformer.encode``.
 
-    Nothing is looked up or loaded before it is needed; torch is loaded by the first text at the earliest. Safe to use
-    from several threads.
+    Nothing is looked up or loaded before it is needed. Safe to use from several threads.
 
     Args:
         model: A folder or a model name, see `searchkit.models.find_model`.
         device: "auto" (a GPU where there is one), "cpu", "cuda", "cuda:N" or "mps".
         batch_size: Texts of 128 tokens in one batch; a batch of longer texts holds fewer, of shorter ones more.
+            ``None`` takes what suits the device.
+        engine: "auto" (on a CPU the exact model in ONNX Runtime, exported once into the user's cache folder; torch
+            elsewhere, and for models of more than a transformer with plain pooling), "torch" or "onnx".
+        threads: Cores that the ONNX engine uses; ``None`` for all that the process may use.
         query_prompt: Text put before every query; ``None`` takes what the model declares.
         passage_prompt: Text put before every passage; ``None`` takes what the model declares.
         max_tokens: Longest text in tokens, special tokens included; ``None`` takes what the model declares.
@@ -66,25 +68,33 @@ class SentenceEncoder:
         model: str | os.PathLike[str] = DEFAULT_ENCODER,
         *,
         device: str = "auto",
-        batch_size: int = 32,
+        batch_size: int | None = None,
         query_prompt: str | None = None,
         passage_prompt: str | None = None,
         max_tokens: int | None = None,
+        engine: EngineName = "auto",
+        threads: int | None = None,
         offline: bool = False,
     ) -> None:
-        if batch_size < 1:
+        if batch_size is not None and batch_size < 1:
             raise ConfigError(f"batch_size must be at least 1, not {batch_size!r}.")
         if max_tokens is not None and max_tokens < 8:
             raise ConfigError(f"max_tokens must be at least 8, not {max_tokens!r}.")
+        if engine not in get_args(EngineName):
+            raise ConfigError(f"engine must be one of {', '.join(get_args(EngineName))}, not {engine!r}.")
+        if threads is not None and threads < 1:
+            raise ConfigError(f"threads must be at least 1, not {threads!r}.")
         self._requested = model
         self._device = device
         self._batch_size = batch_size
         self._prompts = (query_prompt, passage_prompt)
         self._max_tokens = max_tokens
+        self._engine_name = engine
+        self._threads = threads
         self._offline = offline
         self._opened: Once[_Opened] = Once(self._open)
         self._spans: Once[Tokenizer] = Once(self._load_spans)
-        self._engine: Once[TorchSentenceEngine] = Once(self._load_engine)
+        self._engine: Once[SentenceEngine] = Once(self._load_engine)
 
     def __repr__(self) -> str:
         return f"SentenceEncoder({os.fspath(self._requested)!r}, device={self._device!r})"
@@ -148,16 +158,18 @@ class SentenceEncoder:
             return vectors
         engine = self._engine.get()
         if engine.tokenizer is None or not self._opened.get().layout.is_plain:
-            for start in range(0, len(texts), self._batch_size):
-                batch = slice(start, start + self._batch_size)
+            count = self._batch_size or _TEXTS_IN_A_BATCH
+            for start in range(0, len(texts), count):
+                batch = slice(start, start + count)
                 vectors[batch] = self._unit(engine.run_texts(texts[batch], prompt))
             return vectors
         encodings = engine.tokenizer.encode_batch_fast([prompt + text for text in texts])
-        budget = self._batch_size * _TYPICAL_TOKENS
-        for rows in token_budget_batches([len(encoding.ids) for encoding in encodings], budget):
-            ids, mask, type_ids = _padded([encodings[row] for row in rows], engine.padding)
-            vectors[rows] = self._unit(engine.run_tokens(ids, mask, type_ids))
-        return vectors
+        budget = self._batch_size * _TYPICAL_TOKENS if self._batch_size else engine.token_budget
+        batches = token_budget_batches([len(encoding.ids) for encoding in encodings], budget)
+        found = engine.run_tokens([[encodings[row] for row in rows] for rows in batches])
+        for rows, part in zip(batches, found, strict=True):
+            vectors[rows] = part
+        return self._unit(vectors)
 
     def _unit(self, vectors: NDArray[np.float32]) -> Vectors:
         return unit_rows(vectors, self.dimension, self._opened.get().folder.name)
@@ -189,24 +201,13 @@ class SentenceEncoder:
                 f"The tokenizer of {opened.folder.name!r} in {str(opened.folder.path)!r} cannot be loaded: {error}."
             ) from error
 
-    def _load_engine(self) -> TorchSentenceEngine:
+    def _load_engine(self) -> SentenceEngine:
         opened = self._opened.get()
-        try:
-            return TorchSentenceEngine(opened.folder.path, resolve_device(self._device), opened.max_tokens)
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
-            raise EncodingError(
-                f"The encoder {opened.folder.name!r} in {str(opened.folder.path)!r} cannot be loaded: {error}."
-            ) from error
-
-
-def _padded(encodings: list[Encoding], padding: Padding) -> tuple[Ids, Ids, Ids]:
-    """Return ids, attention mask and token types, each of shape ``(n, longest)``."""
-    length = max(len(encoding.ids) for encoding in encodings)
-    ids = np.full((len(encodings), length), padding.token_id, dtype=np.int64)
-    type_ids = np.full_like(ids, padding.type_id)
-    mask = np.zeros_like(ids)
-    for row, encoding in enumerate(encodings):
-        count = len(encoding.ids)
-        columns = slice(length - count, length) if padding.side == "left" else slice(0, count)
-        ids[row, columns], type_ids[row, columns], mask[row, columns] = encoding.ids, encoding.type_ids, 1
-    return ids, mask, type_ids
+        return load_engine(
+            opened.folder,
+            opened.layout,
+            max_tokens=opened.max_tokens,
+            device=self._device,
+            engine=self._engine_name,
+            threads=self._threads,
+        )

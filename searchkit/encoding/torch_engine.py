@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from searchkit.encoding.engine import Ids, padded
 from searchkit.models.quiet import no_progress_bars
 from searchkit.models.tokenizer import Padding, unbounded
 
 if TYPE_CHECKING:
-    from tokenizers import Tokenizer
+    from tokenizers import Encoding, Tokenizer
 
 
 class TorchSentenceEngine:
@@ -22,7 +23,6 @@ class TorchSentenceEngine:
     Attributes:
         name: Library, precision and device, for people.
         tokenizer: The model's Rust tokenizer, cutting at ``max_tokens``; ``None`` if it has none.
-        padding: How batches of its ids are padded.
 
     Args:
         folder: The model.
@@ -48,13 +48,15 @@ class TorchSentenceEngine:
         self._model.eval()
         self._model.max_seq_length = max_tokens
         self._device = device
-        self.padding = Padding()
+        self._padding = Padding()
         self.tokenizer: Tokenizer | None = None
         wrapper: Any = self._model.tokenizer
         if getattr(wrapper, "is_fast", False):
             self.tokenizer = unbounded(wrapper.backend_tokenizer)
             self.tokenizer.enable_truncation(max_tokens)
-            self.padding = Padding(int(wrapper.pad_token_id or 0), int(wrapper.pad_token_type_id), wrapper.padding_side)
+            self._padding = Padding(
+                int(wrapper.pad_token_id or 0), int(wrapper.pad_token_type_id), wrapper.padding_side
+            )
         self.name = f"torch {str(next(self._model.parameters()).dtype).removeprefix('torch.')} {device}"
 
     @property
@@ -65,15 +67,20 @@ class TorchSentenceEngine:
         ask = getattr(model, "get_embedding_dimension", None) or model.get_sentence_embedding_dimension
         return int(ask())
 
-    def run_tokens(
-        self, ids: NDArray[np.int64], mask: NDArray[np.int64], type_ids: NDArray[np.int64]
-    ) -> NDArray[np.float32]:
-        """Return vectors, shape ``(n, dimension)``, for a padded batch of shape ``(n, length)``."""
+    @property
+    def token_budget(self) -> int:
+        """Padded tokens in one batch that suit the device."""
+        return 4096 if self._device == "cpu" else 32768
+
+    def run_tokens(self, batches: Sequence[Sequence[Encoding]]) -> list[NDArray[np.float32]]:
+        """Return the vectors of each batch, each of shape ``(n, dimension)``."""
+        return [self._run(padded(batch, self._padding)) for batch in batches]
+
+    def _run(self, inputs: dict[str, Ids]) -> NDArray[np.float32]:
         import torch
 
-        arrays = {"input_ids": ids, "attention_mask": mask, "token_type_ids": type_ids}
         with torch.inference_mode():
-            features: dict[str, Any] = {key: torch.from_numpy(array).to(self._device) for key, array in arrays.items()}
+            features: dict[str, Any] = {key: torch.from_numpy(array).to(self._device) for key, array in inputs.items()}
             return self._model(features)["sentence_embedding"].float().cpu().numpy()  # type: ignore[no-any-return]
 
     def run_texts(self, texts: Sequence[str], prompt: str) -> NDArray[np.float32]:

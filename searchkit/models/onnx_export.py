@@ -80,7 +80,7 @@ def exported(folder: Path, kind: str, load: Callable[[Path], nn.Module], *, long
     Raises:
         ExportError: The model cannot be exported, or the export gives other numbers than torch.
     """
-    target = cache_root() / f"{folder.name}-{kind}-{_source_hash(folder, kind)[:20]}"
+    target = cache_root() / f"{kind}-{_source_hash(folder, kind)[:24]}"
     if not (target / "facts.json").is_file():
         target = _publish(folder, load, target, longest)
     try:

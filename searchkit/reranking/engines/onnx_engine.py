@@ -15,7 +15,7 @@ from searchkit.reranking.packing import TokenBatch
 if TYPE_CHECKING:
     from torch import nn
 
-_KIND = "cross-encoder-1"
+_KIND = "cross-encoder-2"
 _TOKEN_BUDGET = 512  # a batch whose activations stay in the second-level cache
 
 
