@@ -27,11 +27,9 @@ class DemoQuestion(NamedTuple):
 
 
 QUESTIONS = (
-    DemoQuestion("run a command and read its output with a timeout"),
+    DemoQuestion("remove the common leading whitespace of a multi-line string"),
     DemoQuestion("remove a fixed prefix from a string", "Must work on bytes, not text."),
-    DemoQuestion(
-        "pass work items from a producer to consumers", "Between coroutines; waiting must not block the thread."
-    ),
+    DemoQuestion("compress a block of bytes", "Output in the .xz container."),
 )
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from searchkit.types import Hit, SearchResult
 
 SHOWN_HITS = 5
+WIDEST = 120
 _TITLES = {"R@100": "recall@100"}
 
 
@@ -66,13 +67,16 @@ def answer(result: SearchResult, number: int, console: Console) -> RenderableTyp
         parts.append(Text(f"   criteria: {visible(result.criteria)}", style="bold"))
     first = sorted(result.hits, key=lambda hit: hit.retrieval.rank or len(result.hits) + 1)
     is_reranked = result.status != "degraded" and result.status != "retrieved"
-    columns = Table(box=box.ASCII if _is_plain(console) else box.SIMPLE_HEAD, expand=True, show_edge=False)
+    columns = Table(box=box.ASCII if _is_plain(console) else box.SIMPLE_HEAD, show_edge=False)
+    columns.width = min(console.width, WIDEST)
     columns.add_column("stage 1: fused rank, dense and BM25 rank", ratio=1)
     columns.add_column("stage 2: probability, move against stage 1" if is_reranked else "stage 2: none", ratio=1)
     second = result.hits[:SHOWN_HITS] if is_reranked else ()
     for place, hit in enumerate(first[:SHOWN_HITS]):
         columns.add_row(_found(hit), _reordered(second[place]) if place < len(second) else Text(""))
     parts += [columns, *_account(result)]
+    if result.blend and number == 1:
+        parts.append(Text(f"score of stage 2: {visible(result.blend)}", style="dim"))
     return Group(*parts)
 
 
@@ -115,8 +119,6 @@ def _account(result: SearchResult) -> list[Text]:
     if result.reason:
         text += f"; {visible(result.reason)}"
     lines.append(Text(text, style="dim"))
-    if result.blend:
-        lines.append(Text(f"score: {visible(result.blend)}", style="dim"))
     return lines
 
 

@@ -126,6 +126,17 @@ class TestAnswer:
         assert "stage 2 did not run: out of memory" in text
         assert text.count("b.second") == 1
 
+    @pytest.mark.parametrize("width", [60, 100, 300])
+    def test_the_columns_fit_the_console_and_stay_readable_on_a_wide_one(self, width: int) -> None:
+        text = shown(view.answer(result(), 1, Console(file=io.StringIO(), width=width)), width=width)
+        table = [line for line in text.splitlines() if not line.startswith("stage")]
+        assert max(map(len, table)) <= min(width, view.WIDEST)
+
+    def test_how_the_score_was_made_is_told_once(self) -> None:
+        console = Console(file=io.StringIO())
+        told = [shown(view.answer(result(blend="sigmoid(logit)"), number, console)) for number in (1, 2, 3)]
+        assert ["sigmoid(logit)" in text for text in told] == [True, False, False]
+
     def test_a_dumb_terminal_gets_ascii(self) -> None:
         console = Console(file=io.StringIO(), force_terminal=True, _environ={"TERM": "dumb"})
         assert shown(view.answer(result(), 1, console)).isascii()
