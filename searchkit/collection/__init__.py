@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from searchkit.collection.collection import Collection, open_collection
+from searchkit.collection.collection import Collection
+from searchkit.collection.opening import open_collection
 
 __all__ = ["Collection", "open_collection"]

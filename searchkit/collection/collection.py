@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from searchkit.collection.backends.base import SCAN_PAGE, Backend
@@ -28,85 +27,11 @@ from searchkit.errors import CollectionError, ConfigError
 from searchkit.stages import Candidate, Encoder, RetrievalRequest, SparseEncoder
 from searchkit.types import AddReport, Passage, PassageId
 
-_MAX_NAME_CHARS = 200
-
-
-def open_collection(
-    name: str,
-    *,
-    path: str | Path | None = None,
-    url: str | None = None,
-    client: Any = None,
-    api_key: str | None = None,
-    encoder: Encoder,
-    sparse_encoder: SparseEncoder,
-    config: SearchKitConfig,
-) -> Collection:
-    """Return the collection ``name``; one that does not exist is created by the first `Collection.add`.
-
-    Args:
-        name: Name of the collection.
-        path: Folder of the embedded engine; the collection lies in ``path/name``.
-        url: Address of a Qdrant server.
-        client: A ``QdrantClient``; never closed here. Exactly one of ``path``, ``url`` and ``client`` is given.
-        api_key: Key for ``url``.
-        encoder: Encodes passages.
-        sparse_encoder: Encodes them for BM25.
-        config: Settings.
-
-    Raises:
-        ConfigError: The arguments contradict each other, or the name cannot be that of a collection.
-        CollectionError: The collection is damaged, locked, not ours, or was made with other settings.
-    """
-    given = [label for label, value in (("path", path), ("url", url), ("client", client)) if value is not None]
-    if len(given) != 1:
-        raise ConfigError(f"give exactly one of path, url and client, not {' and '.join(given) or 'none'}")
-    if api_key is not None and url is None:
-        raise ConfigError("api_key belongs to url; a client of yours brings its own")
-    if not isinstance(name, str):
-        raise ConfigError(f"a collection's name is a string, not {type(name).__name__}: {name!r}")
-    backend = _embedded(path, name, config) if path is not None else _remote(name, url, client, api_key, config)
-    collection = Collection(name, backend, encoder, sparse_encoder, config)
-    try:
-        collection.open()
-    except BaseException:
-        collection.close()
-        raise
-    return collection
-
-
-def _embedded(path: str | Path, name: str, config: SearchKitConfig) -> Backend:
-    # Engines are imported when they are needed: each costs a good part of a second.
-    from searchkit.collection.backends.embedded import EmbeddedBackend
-    from searchkit.collection.backends.folder import collection_folder
-
-    return EmbeddedBackend(collection_folder(path, name), config)
-
-
-def _remote(name: str, url: str | None, client: Any, api_key: str | None, config: SearchKitConfig) -> Backend:
-    from searchkit.collection.backends.client import ClientBackend, connect
-
-    if not name or len(name) > _MAX_NAME_CHARS or not name.isprintable() or "/" in name:
-        raise ConfigError(
-            f"{name!a} cannot name a collection: use 1 to {_MAX_NAME_CHARS} printable characters without '/'"
-        )
-    if url is None:
-        return ClientBackend(client, name, config, place="the given client", is_owner=False)
-    return ClientBackend(
-        connect(url, api_key, config.timeout_s), name, config, place=_without_password(url), is_owner=True
-    )
-
-
-def _without_password(url: str) -> str:
-    """Return an address as it may stand in a message."""
-    scheme, separator, rest = url.rpartition("://")
-    return scheme + separator + rest.rpartition("@")[2]
-
 
 class Collection:
     """Passages with their vectors in one Qdrant collection. Safe to use from several threads.
 
-    Made by `open_collection`.
+    Made by `searchkit.collection.open_collection`.
 
     Args:
         name: Name of the collection.

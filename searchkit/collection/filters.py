@@ -26,7 +26,7 @@ from searchkit.errors import ConfigError
 
 OPERATORS = ("any", "exists", "gt", "gte", "lt", "lte", "not")
 _BOUNDS = ("gte", "gt", "lte", "lt")
-_SEGMENT = re.compile(r'(?:"([^"]+)"|([^."\[\]]+))((?:\[\d*\])*)')
+_SEGMENT = re.compile(r'(?:"([^"\\\ud800-\udfff]+)"|([^."\[\]\\\ud800-\udfff]+))((?:\[\d{0,9}\])*)')
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _EXACT_INTEGERS = 2**53
 _MOST_RANGES = 64
@@ -112,7 +112,7 @@ def payload_path(key: str, root: str = METADATA) -> str:
         match = _SEGMENT.match(key, position)
         if match is None or key[match.end() : match.end() + 1] not in {"", "."}:
             raise ConfigError(
-                f"the filter key {key!r} is not a path of metadata keys; write 'a.b' for nested keys, 'a[].b' for "
+                f"the filter key {key!a} is not a path of metadata keys; write 'a.b' for nested keys, 'a[].b' for "
                 "lists of objects, and quote a key with other characters: '\"a.b\"'"
             )
         name = match.group(1) or match.group(2)
@@ -154,6 +154,8 @@ def _operators(key: _Key, raw: Mapping[Any, Any]) -> Condition:
 
 
 def _not(key: _Key, value: object) -> Condition:
+    if isinstance(value, Mapping) and "not" in value:
+        raise ConfigError(f"the filter for {key.name!r} has 'not' inside 'not'; write what shall hold instead")
     return Not(_operators(key, value) if isinstance(value, Mapping) else _matches(key, value))
 
 
@@ -258,4 +260,11 @@ def _parsed_datetime(value: str) -> datetime | None:
 
 
 def _with_zone(moment: datetime) -> datetime:
-    return moment.replace(tzinfo=timezone.utc) if moment.tzinfo is None else moment.astimezone(timezone.utc)
+    if moment.tzinfo is None:
+        return moment.replace(tzinfo=timezone.utc)
+    try:
+        return moment.astimezone(timezone.utc)
+    except OverflowError:
+        raise ConfigError(
+            f"{moment.isoformat()} lies outside the years 1 to 9999 in UTC; use a later or earlier date"
+        ) from None

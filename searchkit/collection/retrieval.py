@@ -10,9 +10,9 @@ from typing import Any
 
 from searchkit.collection.backends.base import Backend, LegQuery
 from searchkit.collection.fusion import Fused, Leg, fuse, rank_leg
-from searchkit.collection.ingest import checked_vectors
 from searchkit.collection.manifest import Manifest
 from searchkit.collection.schema import ID, METADATA, TEXT, TOKENS, uuid_text, window_from
+from searchkit.collection.vectors import checked_vectors
 from searchkit.config import SearchKitConfig
 from searchkit.errors import ConfigError, PayloadError
 from searchkit.stages import Candidate, RetrievalRequest, SparseVector

@@ -100,8 +100,8 @@ def _token_ranges(borders: _Borders, plan: WindowPlan) -> list[tuple[int, int]]:
             first = last_end
             found = _end_of(borders, first, last_end, plan)
         if found is None:  # tokens overlap each other for a whole window: none may be cut, so it grows
-            beyond = range(first + plan.max_tokens + 1, borders.count + 1)
-            found = next(token for token in beyond if borders.is_allowed(token))
+            longer = range(first + plan.max_tokens + 1, borders.count + 1)
+            found = next(token for token in longer if borders.is_allowed(token))
         end = found
         ranges.append((first, end))
         if end >= borders.count:
@@ -123,9 +123,10 @@ def _next_first(borders: _Borders, first: int, end: int, plan: WindowPlan) -> in
     """Return where the next window starts: before a word within the overlap or a little before it, if there is one."""
     wanted = max(first + 1, end - plan.overlap_tokens)
     earliest = max(first + 1, wanted - plan.overlap_tokens // 2)
-    for token in (*range(wanted, end), *range(wanted - 1, earliest - 1, -1)):
-        if borders.is_word(token):
-            return token
+    for near in (range(wanted, end), range(wanted - 1, earliest - 1, -1)):
+        for token in near:
+            if borders.is_word(token):
+                return token
     return next((token for token in range(wanted, end) if borders.is_allowed(token)), end)
 
 

@@ -209,6 +209,8 @@ BAD = [
     ({"lang": "\ud800"}, "surrogate"),
     ({1: 2}, "strings"),
     ({"": 1}, "not a path"),
+    ({"a\\b": 1}, "not a path"),
+    ({"a": {"not": {"not": 1}}}, "'not' inside 'not'"),
     ({"a..b": 1}, "not a path"),
     ({".a": 1}, "not a path"),
     ({"a.": 1}, "not a path"),

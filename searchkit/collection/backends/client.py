@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import threading
 import weakref
@@ -19,18 +18,15 @@ from searchkit.collection.backends.client_errors import (
     mapped_client_errors,
 )
 from searchkit.collection.backends.client_filters import accept, render
+from searchkit.collection.backends.client_requests import integer_of, leg_request, point_struct, request_parts
 from searchkit.collection.filters import Condition, payload_path
 from searchkit.collection.manifest import Manifest, read_manifest
 from searchkit.collection.schema import FLAGS, HASH, ID, METADATA, WINDOW_INDEX, uuid_text
 from searchkit.config import FilterFieldType, SearchKitConfig
 from searchkit.errors import CollectionError, ConfigError, PayloadError, RetrievalError
-from searchkit.stages import SparseVector
 
 MANIFEST_KEY = "searchkit"
 """Where the manifest lies in the collection's metadata."""
-
-_BYTES_PER_NUMBER, _BYTES_PER_TERM, _BYTES_PER_POINT = 21, 33, 200
-"""Room that a float, a sparse term and a point's frame take in a request at most."""
 
 _LOCAL_DIGITS = 6
 """The local mode's scores differ in the seventh digit from call to call, with the alignment of its arrays."""
@@ -165,16 +161,11 @@ class ClientBackend:
 
     def upsert(self, points: Sequence[Point], added: Sequence[int]) -> None:  # noqa: ARG002  # the server counts
         """Store points in order, in requests of at most ``request_bytes``."""
-        start = 0
-        size = 0
-        for end, point in enumerate(points):
-            weight = 0 if self._is_local else _weight(point)
-            if end > start and size + weight > self._config.ingest.request_bytes:
-                self._send(points[start:end])
-                start, size = end, 0
-            size += weight
-        if start < len(points):
-            self._send(points[start:])
+        if self._is_local:
+            self._send(points)
+            return
+        for part in request_parts(points, self._config.ingest.request_bytes):
+            self._send(part)
 
     def delete(self, points: Sequence[int]) -> None:
         """Delete points."""
@@ -189,22 +180,22 @@ class ClientBackend:
 
     def existing(self, points: Sequence[int]) -> list[int]:
         """Return those of ``points`` that are there."""
-        return [_integer(record.id) for record in self._retrieve(points, with_payload=False)]
+        return [integer_of(record.id) for record in self._retrieve(points, with_payload=False)]
 
     def fetch(self, points: Sequence[int], fields: Sequence[str] | None = None) -> dict[int, Mapping[str, Any]]:
         """Return payloads by point id."""
         records = self._retrieve(points, with_payload=True if fields is None else list(fields))
-        return {_integer(record.id): record.payload or {} for record in records}
+        return {integer_of(record.id): record.payload or {} for record in records}
 
     def query(self, legs: Sequence[LegQuery]) -> list[list[tuple[int, float]]]:
         """Run all legs in one request."""
-        requests = [self._request(leg) for leg in legs]
+        requests = [leg_request(leg, self._config, is_local=self._is_local) for leg in legs]
         with self._calling("search"):
             answers = self._client.query_batch_points(self._name, requests)
         digits = _LOCAL_DIGITS if self._is_local else None
         return [
             [
-                (_integer(point.id), point.score if digits is None else round(point.score, digits))
+                (integer_of(point.id), point.score if digits is None else round(point.score, digits))
                 for point in answer.points
             ]
             for answer in answers
@@ -224,7 +215,7 @@ class ClientBackend:
                     self._name, native, limit=SCAN_PAGE, offset=offset, with_payload=False
                 )
             if records:
-                yield [_integer(record.id) for record in records]
+                yield [integer_of(record.id) for record in records]
             if offset is None:
                 return
 
@@ -255,29 +246,9 @@ class ClientBackend:
         with self._calling("read"):
             return self._client.retrieve(self._name, [uuid_text(point) for point in points], with_payload)
 
-    def _request(self, leg: LegQuery) -> models.QueryRequest:
-        vector = leg.vector
-        if isinstance(vector, SparseVector):
-            sparse = models.SparseVector(indices=vector.indices, values=vector.values)
-            return models.QueryRequest(
-                query=sparse,
-                using=self._config.sparse_vector_name,
-                limit=leg.limit,
-                filter=leg.filter,
-                with_payload=False,
-            )
-        return models.QueryRequest(
-            query=vector,
-            using=self._config.vector_name,
-            limit=leg.limit,
-            filter=leg.filter,
-            params=None if self._is_local else models.SearchParams(hnsw_ef=self._config.hnsw.ef_search),
-            with_payload=False,
-        )
-
     def _send(self, points: Sequence[Point]) -> None:
         """Send one request; in halves if the server finds it too large."""
-        structs = [self._struct(point) for point in points]
+        structs = [point_struct(point, self._config) for point in points]
         try:
             with self._calling("write to"):
                 self._client.upsert(self._name, structs, wait=True)
@@ -291,14 +262,6 @@ class ClientBackend:
             self._send(points[:middle])
             self._send(points[middle:])
 
-    def _struct(self, point: Point) -> models.PointStruct:
-        vectors: dict[str, Any] = {self._config.vector_name: point.dense}
-        if point.sparse is not None:
-            vectors[self._config.sparse_vector_name] = models.SparseVector(
-                indices=point.sparse.indices, values=point.sparse.values
-            )
-        return models.PointStruct(id=uuid_text(point.id), vector=vectors, payload=point.payload)
-
     def _ensure_indexes(self) -> None:
         wanted = {WINDOW_INDEX: models.PayloadSchemaType.INTEGER}
         for name, kind in self._config.filter_fields.items():
@@ -307,13 +270,3 @@ class ClientBackend:
             present = self._client.get_collection(self._name).payload_schema
             for path in sorted(wanted.keys() - present.keys()):
                 self._client.create_payload_index(self._name, path, wanted[path], wait=True)
-
-
-def _integer(point_id: Any) -> int:
-    return int(str(point_id).replace("-", ""), 16)
-
-
-def _weight(point: Point) -> int:
-    terms = 0 if point.sparse is None else len(point.sparse.indices)
-    payload = len(json.dumps(point.payload))
-    return _BYTES_PER_POINT + _BYTES_PER_NUMBER * len(point.dense) + _BYTES_PER_TERM * terms + payload
