@@ -1,0 +1,113 @@
+"""Groups of four pairs out of examples: plain, with criteria that ask for nothing, with aspects, counterfactual."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Mapping, Sequence
+
+from benchmarks.default_model.pools import Example
+from searchkit.training.criteria import counterfactual_group, noise
+from searchkit.training.criteria.wordings import ASPECT_PAIRS
+
+Group = list[tuple[str, str, int]]
+
+NOISE_SHARE = 0.13
+NOISE_SHARE_SHORT = 0.07  # pools of intents and code, where a story would be all there is to read
+SHORT_POOLS = frozenset({"tldr", "cosqa", "apidocs", "dstc9_faq"})
+STANCES = {
+    True: ("Only statements in favour of the claim are relevant.", "A relevant statement supports the claim.",
+           "I want arguments for it, not against it.", "Give reasons that back this up.", "Arguments in favour.",
+           "The passage must agree with the claim.", "Show supporting points only.", "Exclude opposing views."),
+    False: ("Only statements against the claim are relevant.", "A relevant statement opposes the claim.",
+            "I want arguments against it, not for it.", "Give reasons that speak against this.",
+            "Counterarguments only.", "The passage must disagree with the claim.", "Show objections only.",
+            "Exclude supporting views."),
+}  # fmt: skip
+
+
+class Composer:
+    """Makes groups; every choice comes from one seeded draw."""
+
+    def __init__(self, pools: Mapping[str, Sequence[Example]], seed: int) -> None:
+        self._pools = pools
+        self._draw = random.Random(seed)
+
+    def plain(self, example: Example) -> Group:
+        """The query, sometimes with criteria that ask for nothing."""
+        query = self._restyled(example.query)
+        share = NOISE_SHARE_SHORT if example.pool in SHORT_POOLS else NOISE_SHARE
+        if self._draw.random() < share:
+            query = f"{query} {noise(self._draw)}"
+        return self._labelled(query, example.positive, self.negatives(example, 3))
+
+    def aspect(self, example: Example) -> Group:
+        """A subject, the aspect wanted, and passages on its other aspects."""
+        criteria = example.instruction
+        if example.wanted and self._draw.random() < 0.88:
+            template = self._draw.choice(ASPECT_PAIRS)
+            criteria = template.format(wanted=example.wanted, excluded=example.excluded)
+        if self._draw.random() < 0.12:
+            criteria = f"{criteria} {noise(self._draw)}"
+        same_aspect = [other.positive for other in self._sample(example.pool, 40) if other.wanted == example.wanted]
+        negatives = self._draw.sample(example.negatives, min(3, len(example.negatives)))
+        if len(negatives) == 3 and same_aspect and self._draw.random() < 0.35:
+            negatives[2] = same_aspect[0]  # the right aspect of another subject
+        negatives += [text for text in same_aspect if text not in negatives][: 3 - len(negatives)]
+        negatives += self._fill(example, negatives, 3)
+        return self._labelled(f"{example.query} {criteria}", example.positive, negatives)
+
+    def stance(self, example: Example) -> Group:
+        """A claim and the side wanted."""
+        criteria = self._draw.choice(STANCES["support" in example.source])
+        negatives = self._draw.sample(example.negatives, min(2, len(example.negatives)))
+        negatives += self._fill(example, negatives, 3)
+        return self._labelled(f"{example.query} {criteria}", example.positive, negatives)
+
+    def counterfactual(self, example: Example) -> Group:
+        """The same passage under a criterion that it meets and one that it fails; plain if none is found."""
+        found = counterfactual_group(self._draw, example.query, example.positive, self.negatives(example, 6))
+        if found is None:
+            return self.plain(example)
+        return [(pair.sentence_0, pair.sentence_1, int(pair.label)) for pair in found]
+
+    def negatives(self, example: Example, count: int) -> list[str]:
+        """Two of the pool's own negatives, then mined ones, hardest most likely, then strangers."""
+        own = list(dict.fromkeys(text for text in example.negatives if text != example.positive))
+        self._draw.shuffle(own)
+        mined = [text for text in example.mined if text != example.positive and text not in own]
+        chosen = own[: count - 1 if mined else count]
+        while len(chosen) < count and mined:
+            chosen.append(mined.pop(min(int(self._draw.random() ** 1.5 * len(mined)), len(mined) - 1)))
+        chosen += [text for text in own if text not in chosen][: count - len(chosen)]
+        return chosen + self._fill(example, chosen, count)
+
+    def _fill(self, example: Example, chosen: Sequence[str], count: int) -> list[str]:
+        missing: list[str] = []
+        while len(chosen) + len(missing) < count:
+            text = self._draw.choice(self._pools[example.pool]).positive
+            if text != example.positive and text not in chosen and text not in missing:
+                missing.append(text)
+        return missing
+
+    def _sample(self, pool: str, count: int) -> list[Example]:
+        return self._draw.sample(list(self._pools[pool]), min(count, len(self._pools[pool])))
+
+    def _restyled(self, query: str) -> str:
+        chance = self._draw.random()
+        if chance < 0.12:
+            return query.rstrip(" ?.")
+        if chance < 0.15:
+            return self._draw.choice(("please tell me: ", "i want to know ", "question: ")) + query
+        return query
+
+    def _retitled(self, text: str) -> str:
+        """Titles are not always joined with a colon."""
+        match = re.match(r"^([^:]{3,70}): (.+)$", text, re.DOTALL)
+        if match and self._draw.random() < 0.3:
+            return match[1] + self._draw.choice((". ", " ", " - ")) + match[2]
+        return text
+
+    def _labelled(self, query: str, positive: str, negatives: Sequence[str]) -> Group:
+        rows = [(query, self._retitled(positive), 1)]
+        return rows + [(query, self._retitled(text), 0) for text in negatives[:3]]
