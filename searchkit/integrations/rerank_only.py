@@ -91,12 +91,13 @@ def reranked(
         criteria: What makes a text relevant, in words.
         deadline_s: Seconds that stage 2 may take.
     """
-    worded = [index for index, text in enumerate(texts) if text.strip()]
+    readable = [_readable(text) for text in texts]
+    worded = [index for index, text in enumerate(readable) if text.strip()]
     if not worded:
         return [Placed(index, None) for index in range(len(texts))][:top_k]
     result = kit.rerank(
         query,
-        [Passage(id=index, text=texts[index]) for index in worded],
+        [Passage(id=index, text=readable[index]) for index in worded],
         top_k=min(top_k, len(worded)),
         criteria=criteria,
         deadline_s=deadline_s,
@@ -104,3 +105,8 @@ def reranked(
     placed = [Placed(int(hit.id), hit) for hit in result]
     blank = sorted(set(range(len(texts))).difference(worded))
     return (placed + [Placed(index, None) for index in blank])[:top_k]
+
+
+def _readable(text: str) -> str:
+    """Return what the model reads: NULs and lone surrogates, which parsers of PDFs leave behind, are replaced."""
+    return text.replace("\0", " ").encode("utf-8", "replace").decode("utf-8")

@@ -83,6 +83,13 @@ def test_a_blank_document_follows_last_and_without_a_score(kit: SearchKit) -> No
     assert "relevance_score" not in best[-1].metadata
 
 
+@pytest.mark.parametrize("dirt", ["\0", "\ud800", "\0 \udfff"])
+def test_what_a_parser_left_behind_stops_nothing_and_comes_back_as_it_was(kit: SearchKit, dirt: str) -> None:
+    given = [Document(page_content="nothing"), Document(page_content=f"{QUESTION}{dirt}"), Document(page_content="\0")]
+    best = SearchKitCompressor(kit=kit).compress_documents(given, QUESTION)
+    assert [document.page_content for document in best] == [f"{QUESTION}{dirt}", "nothing", "\0"]
+
+
 def test_a_failed_model_keeps_the_order_and_claims_no_score(make_kit: MakeKit, documents: list[Document]) -> None:
     failing = SearchKitCompressor(top_n=2, kit=make_kit(CountingReranker(fails=True)))
     best = failing.compress_documents(documents, QUESTION)
