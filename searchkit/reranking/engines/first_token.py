@@ -38,14 +38,10 @@ def narrow_last_layer(model: Any) -> bool:
     Returns:
         Whether the layer was replaced.
     """
-    base = getattr(model, model.base_model_prefix, None)
-    layers = getattr(getattr(base, "encoder", None), "layer", None)
-    if not isinstance(layers, nn.ModuleList) or not len(layers) or getattr(model.config, "is_decoder", False):
+    layers = bert_layers(model)
+    if layers is None:
         return False
     whole = layers[-1]
-    parts = {name for name, _ in whole.named_modules()}
-    if not parts.issuperset(_PARTS) or "crossattention" in parts:
-        return False
     expected = _trial(model)
     layers[-1] = FirstTokenLayer(whole).eval()
     try:
@@ -55,6 +51,16 @@ def narrow_last_layer(model: Any) -> bool:
     if not is_same:
         layers[-1] = whole
     return is_same
+
+
+def bert_layers(model: Any) -> nn.ModuleList | None:
+    """Return the layers of a BERT-like model, recognised by their parts, or ``None``."""
+    base = getattr(model, model.base_model_prefix, None)
+    layers = getattr(getattr(base, "encoder", None), "layer", None)
+    if not isinstance(layers, nn.ModuleList) or not len(layers) or getattr(model.config, "is_decoder", False):
+        return None
+    parts = {name for name, _ in layers[-1].named_modules()}
+    return layers if parts.issuperset(_PARTS) and "crossattention" not in parts else None
 
 
 def _trial(model: Any) -> torch.Tensor:

@@ -164,3 +164,69 @@ def test_the_same_pair_gets_the_same_score_whatever_lies_beside_it(cross_encoder
     together = reranker.score_pairs(PAIRS).logits
     alone = np.concatenate([reranker.score_pairs([pair]).logits for pair in PAIRS])
     assert np.array_equal(together, alone)
+
+
+def torch_engine(folder: Path, **settings: Any) -> Any:
+    from searchkit.models.tokenizer import load_transformers_tokenizer
+    from searchkit.reranking.engines.torch_engine import TorchEngine
+
+    return TorchEngine(folder, load_transformers_tokenizer(folder), "cpu", **settings)
+
+
+def batch_of(*lengths: int) -> Any:
+    from searchkit.reranking.packing import TokenPair, pack
+
+    rng = np.random.default_rng(3)
+    ids = [rng.integers(5, 150, length).astype(np.int32) for length in lengths]
+    return pack([TokenPair(part, np.zeros_like(part)) for part in ids])
+
+
+@pytest.mark.parametrize("architecture", ["bert", "electra", "distilbert", "xlm-roberta", "modernbert"])
+def test_packed_pairs_get_the_logits_of_padded_ones(cross_encoder_folder, architecture):
+    folder = cross_encoder_folder(architecture)
+    padded, packed = torch_engine(folder, layout="padded"), torch_engine(folder, layout="packed")
+    assert packed.name == "torch fp32 cpu packed"
+    batches = [batch_of(7, 90, 3, 500, 1), batch_of(1), batch_of(*range(1, 40))]
+    for expected, found in zip(padded.run(batches), packed.run(batches), strict=True):
+        assert np.abs(found - expected).max() < 1e-5
+
+
+def test_a_model_with_attention_of_its_own_is_padded_even_if_packing_is_wanted(cross_encoder_folder):
+    folder = cross_encoder_folder("deberta-v2")
+    engine = torch_engine(folder, layout="packed")
+    assert engine.name == "torch fp32 cpu"
+    expected = torch_engine(folder).run([batch_of(7, 90, 3)])[0]
+    assert np.array_equal(engine.run([batch_of(7, 90, 3)])[0], expected)
+
+
+def test_a_model_that_packs_wrongly_is_left_as_it_was(cross_encoder_folder, monkeypatch):
+    from searchkit.reranking.engines import packed
+
+    folder = cross_encoder_folder("bert")
+    expected = torch_engine(folder).run([batch_of(7, 90, 3)])[0]
+    monkeypatch.setattr(packed, "_first_position", lambda _: 1)  # every token one place too far
+    engine = torch_engine(folder, layout="packed")
+    assert engine.name == "torch fp32 cpu"
+    assert np.array_equal(engine.run([batch_of(7, 90, 3)])[0], expected)
+
+
+def test_packed_batches_may_run_in_several_threads_at_once(cross_encoder_folder):
+    from concurrent.futures import ThreadPoolExecutor
+
+    engine = torch_engine(cross_encoder_folder("bert"), layout="packed")
+    batches = [batch_of(*range(start, start + 8)) for start in range(1, 40)]
+    expected = engine.run(batches)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda batch: engine.run([batch])[0], batches))
+    assert all(np.allclose(ours, theirs, atol=1e-6) for ours, theirs in zip(found, expected, strict=True))
+
+
+@pytest.mark.parametrize("architecture", ["bert", "xlm-roberta", "modernbert"])
+@pytest.mark.parametrize("layout", ["padded", "packed"])
+def test_in_half_precision_the_head_is_exact_and_scores_stay_near(cross_encoder_folder, architecture, layout):
+    folder = cross_encoder_folder(architecture)
+    batch = batch_of(*range(4, 60))
+    half = torch_engine(folder, precision="bf16", layout=layout).run([batch])[0]
+    exact = torch_engine(folder).run([batch])[0]
+    assert np.abs(half - exact).max() < 0.1 * np.abs(exact).max()
+    assert (half != half.astype(np.float16).astype(np.float32)).any(), "bf16 logits would all fit into fp16"
