@@ -13,7 +13,7 @@ from searchkit.benchmarking.starters import Starters
 from searchkit.benchmarking.summary import ratios, speeds, spread
 from searchkit.benchmarking.texts import TextSource
 from searchkit.benchmarking.timing import Timings, time_in_turns
-from searchkit.benchmarking.workloads import FIDELITY_CANDIDATES, Load, PairLengths, Plan, Workload, make_workload
+from searchkit.benchmarking.workloads import Load, PairLengths, Plan, Workload, make_workload
 from searchkit.errors import ConfigError
 from searchkit.models.device import device_kind
 from searchkit.models.hashing import weight_hash
@@ -62,7 +62,8 @@ def run_benchmark(
     with held_to(circumstances.threads) as is_pinned:
         machine = describe(circumstances.device, circumstances.threads, is_pinned=is_pinned, cores=cores)
         judged, workloads = _texts(circumstances, plan, source or TextSource(seed))
-        starters = Starters(judged, finds_batch_size=plan.finds_batch_size)
+        is_cpu = device_kind(circumstances.device) == "cpu"
+        starters = Starters(judged, finds_batch_size=plan.finds_batch_size, is_cpu=is_cpu)
         for contestant in contestants:
             starters.admit(contestant)
             on_progress(1)
@@ -81,7 +82,7 @@ def run_benchmark(
 
 def _texts(circumstances: Circumstances, plan: Plan, source: TextSource) -> tuple[Workload, list[Workload]]:
     lengths = PairLengths(circumstances.folder, circumstances.max_length)
-    judged = make_workload(Load(FIDELITY_CANDIDATES, plan.fidelity_queries), source, lengths)
+    judged = make_workload(Load(plan.fidelity_candidates, plan.fidelity_queries), source, lengths)
     return judged, [make_workload(load, source, lengths) for load in plan.loads]
 
 

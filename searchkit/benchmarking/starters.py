@@ -30,10 +30,12 @@ class Starters:
     Args:
         judged: The queries whose logits are compared; scoring them is the warm-up too.
         finds_batch_size: Whether a contestant's batch size is chosen by trying.
+        is_cpu: Whether CPU time says how fast something is.
     """
 
-    def __init__(self, judged: Workload, *, finds_batch_size: bool) -> None:
+    def __init__(self, judged: Workload, *, finds_batch_size: bool, is_cpu: bool = True) -> None:
         self._judged = judged
+        self._is_cpu = is_cpu
         self._finds_batch_size = finds_batch_size
         self._runners: dict[str, _Runner] = {}
         self._dropped: dict[str, Entry] = {}
@@ -90,7 +92,7 @@ class Starters:
         load_s = time.perf_counter() - started
         queries = self._judged.queries
         if self._finds_batch_size and isinstance(contestant, Batched):
-            choose_batch_size(contestant, lambda: contestant.score(queries[0]))
+            choose_batch_size(contestant, lambda: contestant.score(queries[0]), by_cpu=self._is_cpu)
         return _Runner(
             contestant, load_s, [self._checked(contestant, len(pairs), contestant.score(pairs)) for pairs in queries]
         )

@@ -95,20 +95,22 @@ def why(error: BaseException) -> str:
     return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
 
 
-def choose_batch_size(contestant: Batched, score: Callable[[], object]) -> None:
-    """Set the batch size that was fastest in CPU and wall-clock time together; each is tried once after a warm-up.
+def choose_batch_size(contestant: Batched, score: Callable[[], object], *, by_cpu: bool = True) -> None:
+    """Set the batch size that took the least time; each is tried once after a warm-up.
 
     Args:
         contestant: Whose ``batch_size`` is set.
         score: Scores a typical call.
+        by_cpu: Whether CPU time decides, which other processes disturb less; wall-clock time on an accelerator.
     """
     score()
+    clock = time.process_time if by_cpu else time.perf_counter
     times: dict[int, float] = {}
     for size in contestant.batch_sizes:
         contestant.batch_size = size
-        wall, cpu = time.perf_counter(), time.process_time()
+        started = clock()
         score()
-        times[size] = (time.perf_counter() - wall) * max(time.process_time() - cpu, 1e-6)
+        times[size] = clock() - started
     contestant.batch_size = min(times, key=lambda size: times[size])
 
 

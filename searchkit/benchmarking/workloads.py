@@ -10,9 +10,6 @@ from searchkit.benchmarking.report import WorkloadSize
 from searchkit.benchmarking.texts import Pair, TextSource, digest
 from searchkit.models.tokenizer import load_tokenizer
 
-FIDELITY_CANDIDATES = 100
-"""Candidates of the queries whose logits are compared."""
-
 
 @dataclass(frozen=True, slots=True)
 class Load:
@@ -44,12 +41,14 @@ class Plan:
         rounds: How often every contestant does every workload, in turns.
         fidelity_queries: Queries whose logits are compared.
         finds_batch_size: Whether contestants with a batch size of the user's choice are measured at their best one.
+        fidelity_candidates: Candidates of each of the queries whose logits are compared.
     """
 
     loads: tuple[Load, ...]
     rounds: int
     fidelity_queries: int
     finds_batch_size: bool
+    fidelity_candidates: int = 100
 
 
 QUICK = Plan((Load(20, 2), Load(100), Load(10, callers=4)), rounds=2, fidelity_queries=1, finds_batch_size=False)

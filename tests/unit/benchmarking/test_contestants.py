@@ -24,21 +24,8 @@ from searchkit.benchmarking import (
 from searchkit.errors import MissingExtraError
 
 
-@pytest.fixture(scope="session")
-def export_cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("exports")
-
-
 @pytest.fixture
-def quiet_exports(monkeypatch, export_cache):
-    """Exports go to a folder of the tests."""
-    from searchkit.models import onnx_export
-
-    monkeypatch.setattr(onnx_export, "cache_root", lambda: export_cache)
-
-
-@pytest.fixture
-def files(tiny, quiet_exports):
+def files(tiny):
     folder = PeerFolder(tiny.folder, tiny.max_length)
     yield folder
     folder.close()
@@ -64,7 +51,7 @@ def test_every_engine_that_the_reranker_offers_takes_part(tiny):
     assert all(isinstance(engine, Contestant) and engine.is_ours for engine in own_engines(tiny))
 
 
-def test_our_engines_return_the_logits_of_sentence_transformers(tiny, pairs, quiet_exports):
+def test_our_engines_return_the_logits_of_sentence_transformers(tiny, pairs):
     expected = logits(SentenceTransformersPeer(tiny), pairs)
     ran = []
     for engine in own_engines(tiny):
@@ -127,7 +114,7 @@ def test_cpu_libraries_do_not_run_for_a_gpu(tiny, files):
             peer.load()
 
 
-def test_the_folder_for_others_is_removed(tiny, quiet_exports):
+def test_the_folder_for_others_is_removed(tiny):
     files = PeerFolder(tiny.folder, tiny.max_length)
     folder = files.made()
     assert files.made() == folder
@@ -137,7 +124,9 @@ def test_the_folder_for_others_is_removed(tiny, quiet_exports):
 
 
 def test_all_of_them_are_measured_side_by_side(tiny, files, source):
-    plan = Plan((Load(5), Load(3, callers=2)), rounds=1, fidelity_queries=1, finds_batch_size=False)
+    plan = Plan(
+        (Load(5), Load(3, callers=2)), rounds=1, fidelity_queries=1, finds_batch_size=False, fidelity_candidates=12
+    )
     contestants = [*own_engines(tiny), *peers(tiny, files)]
     report = run_benchmark(contestants, tiny, plan, source=source)
     assert report.failures == ()
