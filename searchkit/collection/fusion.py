@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from searchkit.collection.schema import key_of
+from searchkit.collection.schema import WINDOW_BITS, key_of
 
 ScoredPoint = tuple[int, float]
 """Point id and score of one window, as a leg returned it."""
@@ -86,16 +86,22 @@ def fuse(legs: Sequence[Leg], k: int, depth: int, windows_per_passage: int) -> l
 
 
 def _windows_by_passage(legs: Sequence[Leg], k: int, keys: set[int]) -> dict[int, list[int]]:
-    scores = _reciprocal(((leg.weight, leg.window_ranks) for leg in legs), k)
-    best_ranks = _best_ranks(leg.window_ranks for leg in legs)
     windows: dict[int, list[int]] = {}
-    for point in scores:
-        key = key_of(point)
-        if key in keys:
-            windows.setdefault(key, []).append(point)
-    for members in windows.values():
-        if len(members) > 1:
-            members.sort(key=lambda point: (-scores[point], best_ranks[point], point))
+    for leg in legs:
+        for point in leg.window_ranks:
+            key = point >> WINDOW_BITS
+            if key in keys:
+                members = windows.setdefault(key, [])
+                if point not in members:
+                    members.append(point)
+    crowded = {point for members in windows.values() if len(members) > 1 for point in members}
+    if crowded:  # most passages are one window, and need no order
+        ranks = [{point: rank for point, rank in leg.window_ranks.items() if point in crowded} for leg in legs]
+        scores = _reciprocal(zip((leg.weight for leg in legs), ranks, strict=True), k)
+        best_ranks = _best_ranks(ranks)
+        for members in windows.values():
+            if len(members) > 1:
+                members.sort(key=lambda point: (-scores[point], best_ranks[point], point))
     return windows
 
 

@@ -23,8 +23,8 @@ from searchkit.errors import CollectionError, RetrievalError
 
 _log = logging.getLogger(__name__)
 
-_CHECKPOINT_POINTS = 50_000
-"""Points between two flushes of one long write: a flush costs half a second per 100,000."""
+_CHECKPOINT_POINTS = 10_000
+"""Points between two flushes of one long write. A flush costs some ten milliseconds, and keeps the log short."""
 
 _INDEX_TYPES: Mapping[FilterFieldType, edge.PayloadSchemaType] = {
     "keyword": edge.PayloadSchemaType.Keyword,
