@@ -15,6 +15,7 @@ from searchkit.models.tokenizer import read_json
 _CPU_SHAPE = (8192, 1536, 384)
 _DEVICE_SHAPE = (8192, 8192, 8192)
 _SECONDS = 0.1
+_SHOTS = 3
 _KNOWN_LAYERS = frozenset({"bert", "electra", "roberta", "xlm-roberta", "camembert", "distilbert"})
 
 
@@ -77,7 +78,7 @@ class MatrixProduct:
     def __init__(self, device: str, seconds: float = _SECONDS) -> None:
         import torch
 
-        is_cpu = device_kind(device) == "cpu"
+        self._is_cpu = is_cpu = device_kind(device) == "cpu"
         rows, inner, columns = _CPU_SHAPE if is_cpu else _DEVICE_SHAPE
         dtype = torch.float32 if is_cpu else torch.float16
         self._at_once = 1 if is_cpu else 32
@@ -88,7 +89,19 @@ class MatrixProduct:
         self.measure()  # the first product also sets up threads and kernels
 
     def measure(self) -> Peak:
-        """Return what it reaches now."""
+        """Return the best that it reaches now; on a CPU on one thread, which waits for no other."""
+        import torch
+
+        threads = torch.get_num_threads()
+        try:
+            if self._is_cpu:
+                torch.set_num_threads(1)
+            shots = [self._shot() for _ in range(_SHOTS)]
+        finally:
+            torch.set_num_threads(threads)
+        return max(shots, key=lambda shot: shot.per_cpu_s if self._is_cpu else shot.per_wall_s)
+
+    def _shot(self) -> Peak:
         import torch
 
         count = 0

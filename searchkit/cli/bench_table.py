@@ -15,12 +15,21 @@ if TYPE_CHECKING:
     from searchkit.benchmarking import BenchReport, Entry, Spread
 
 
+_CAPTION = (
+    "p50, p95, p99: wall-clock time of a call over all rounds, where p99 of fewer than 100 calls is near the slowest; "
+    "a s: of wall-clock time; a CPU s: of the process's own CPU time; peak: the whole model's arithmetic as a share of "
+    "a matrix product's speed (an engine that skips arithmetic gains by it)"
+)
+
+
 def show_bench(output: Output, report: BenchReport) -> None:
     """Print who ran on what, how fast each was, how many times faster ours were, and how far the logits differ."""
     output.show(Text(visible(_machine(report)), style="bold"))
     output.show(_entries(report))
+    for workload in dict.fromkeys(row.workload for row in report.speeds):
+        output.show(_speeds(report, workload))
     if report.speeds:
-        output.show(_speeds(report))
+        output.show(Text(_CAPTION, style="dim"))
     if report.ratios:
         output.show(_ratios(report))
     if report.fidelities:
@@ -42,19 +51,25 @@ def _machine(report: BenchReport) -> str:
     )
 
 
-def _table(title: str, columns: Iterable[str], *, caption: str = "", texts: int = 2) -> Table:
-    table = Table(title=title, box=box.SIMPLE_HEAD, caption=Text(caption) if caption else None, title_justify="left")
+def _table(title: str, columns: Iterable[str], *, caption: str = "", texts: int = 1) -> Table:
+    """A table whose texts fold before a number is cut, so that it can be read on 80 columns."""
+    table = Table(
+        title=title,
+        caption=Text(caption) if caption else None,
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
+        caption_justify="left",
+        collapse_padding=True,
+        pad_edge=False,
+    )
     for place, name in enumerate(columns):
-        table.add_column(name, no_wrap=True, overflow="fold", justify="left" if place < texts else "right")
+        is_text = place < texts
+        table.add_column(name, justify="left" if is_text else "right", no_wrap=not is_text, overflow="fold")
     return table
 
 
 def _entries(report: BenchReport) -> Table:
-    table = Table(title="Who took part", box=box.SIMPLE_HEAD, title_justify="left")
-    table.add_column("contestant", no_wrap=True)
-    table.add_column("", no_wrap=True)
-    table.add_column("how, or why not", overflow="fold")
-    table.add_column("loaded in s", justify="right", no_wrap=True)
+    table = _table("Who took part", ("contestant", "status", "how, or why not", "loaded\nin s"), texts=3)
     for entry in report.contestants:
         style = "" if entry.status == "run" else "yellow"
         load = "" if entry.load_s is None else f"{entry.load_s:.1f}"
@@ -66,35 +81,26 @@ def _how(entry: Entry) -> str:
     return entry.setup if entry.status == "run" else entry.reason or ""
 
 
-def _speeds(report: BenchReport) -> Table:
-    caption = (
-        "p50, p95, p99: wall-clock time of a call over all rounds, with fewer than 100 calls p99 is near the slowest;"
-        " a s: of wall-clock time; a CPU s: of the process's own CPU time; peak: share of a matrix product's speed"
-    )
-    columns = ("workload", "contestant", "calls", "p50 ms", "p95 ms", "p99 ms", "pairs a s", "tokens a s")
-    table = _table("How fast", (*columns, "pairs a CPU s", "peak"), caption=caption)
+def _speeds(report: BenchReport, workload: str) -> Table:
+    rows = [row for row in report.speeds if row.workload == workload]
+    columns = ("contestant", "p50\nms", "p95\nms", "p99\nms", "pairs\na s", "tokens\na s", "pairs\na CPU s", "peak")
+    table = _table(f"How fast: {workload}, {max(row.calls for row in rows)} calls each", columns)
     ours = {entry.name for entry in report.contestants if entry.is_ours}
-    last = ""
-    for row in report.speeds:
-        if last and row.workload != last:
-            table.add_section()
+    for row in rows:
         table.add_row(
-            Text(row.workload if row.workload != last else ""),
             Text(visible(row.contestant)),
-            str(row.calls),
             *(f"{value:.1f}" for value in (row.p50_ms, row.p95_ms, row.p99_ms)),
             *(f"{value:,.0f}" for value in (row.pairs_per_s, row.tokens_per_s, row.pairs_per_cpu_s)),
             "" if row.peak_share is None else f"{row.peak_share:.0%}",
             style="bold" if row.contestant in ours else "",
         )
-        last = row.workload
     return table
 
 
 def _ratios(report: BenchReport) -> Table:
     table = _table(
-        "How many times faster",
-        ("workload", "contestant", "against", "rounds", "CPU time", "wall-clock time"),
+        f"How many times faster, over {report.rounds} rounds",
+        ("workload", "contestant", "against", "CPU time", "wall-clock time"),
         caption="median over the rounds [smallest, largest]; each round gives one ratio, of the same pairs",
         texts=3,
     )
@@ -103,7 +109,7 @@ def _ratios(report: BenchReport) -> Table:
         if last and row.workload != last:
             table.add_section()
         names = (row.workload if row.workload != last else "", row.contestant, row.against)
-        cells = (str(row.rounds), "" if row.cpu is None else _times(row.cpu), _times(row.wall))
+        cells = ("" if row.cpu is None else _times(row.cpu), _times(row.wall))
         table.add_row(*(Text(visible(name)) for name in names), *cells)
         last = row.workload
     return table
@@ -116,8 +122,7 @@ def _times(spread: Spread) -> str:
 def _fidelities(report: BenchReport) -> Table:
     table = _table(
         f"Same scores? Logits against {visible(report.fidelities[0].reference)}",
-        ("contestant", "pairs", "Spearman", "worst query", "Kendall", "same top 10", "largest difference"),
-        texts=1,
+        ("contestant", "pairs", "Spearman", "worst\nquery", "Kendall", "same\ntop 10", "largest\ndifference"),
     )
     for row in report.fidelities:
         table.add_row(

@@ -1,6 +1,6 @@
 import pytest
 
-from searchkit.benchmarking.gemm import Arithmetic, Peak, arithmetic_of
+from searchkit.benchmarking.gemm import Arithmetic, MatrixProduct, Peak, arithmetic_of
 from searchkit.benchmarking.summary import ratios, speeds
 from searchkit.benchmarking.timing import Sample, Timings
 from searchkit.benchmarking.workloads import Load, Workload
@@ -78,3 +78,17 @@ def test_sizes_are_read_from_the_config(cross_encoder_folder, architecture):
 
 def test_unknown_layers_have_no_known_arithmetic(cross_encoder_folder):
     assert arithmetic_of(cross_encoder_folder("modernbert")) is None
+
+
+def test_measuring_the_peak_leaves_the_threads_as_they_were():
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        peak = MatrixProduct("cpu", seconds=0.01).measure()
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert peak.per_cpu_s > 1e9
+    assert peak.per_wall_s > 0

@@ -50,7 +50,7 @@ def test_the_tables_name_everyone_and_what_failed(contestants, run):
     assert "absent is not installed: pip install absent" in text
     assert "peer failed at 2 callers x 3 candidates, so it has no numbers there: RuntimeError" in text
     assert "Logits against peer" in text
-    for title in ("Who took part", "How fast", "How many times faster", "Same scores?"):
+    for title in ("Who took part", "How fast: 5 candidates, 4 calls each", "How many times faster", "Same scores?"):
         assert text.count(title) == 1
     assert "too few for a claim" in result.stderr
 
@@ -101,3 +101,26 @@ def test_wrong_usage_is_said_in_one_line(contestants, run, cross_encoder_folder)
     nowhere = run(model="/nowhere/model")
     assert nowhere.exit_code == 1
     assert "There is no model folder '/nowhere/model'" in nowhere.stderr
+
+
+def test_no_number_is_cut_on_eighty_columns(contestants, run, tmp_path):
+    import io
+
+    from rich.console import Console
+
+    from searchkit.benchmarking import BenchReport
+    from searchkit.cli.bench_table import show_bench
+    from searchkit.cli.console import Output
+
+    run("--json", "--report", str(tmp_path / "report.json"))
+    report = BenchReport.model_validate_json((tmp_path / "report.json").read_text())
+    slow = [row.model_copy(update={"p99_ms": 34567.8, "tokens_per_s": 123456.0}) for row in report.speeds]
+    stream = io.StringIO()
+    console = Console(file=stream, width=80, markup=False, highlight=False, soft_wrap=True)
+    show_bench(Output(data=console), report.model_copy(update={"speeds": tuple(slow)}))
+    text = stream.getvalue()
+    assert text.count("34567.8") == len(slow)
+    assert text.count("123,456") == len(slow)
+    for row in report.ratios:
+        assert f"[{row.cpu.low:.2f}, {row.cpu.high:.2f}]" in text
+        assert f"[{row.wall.low:.2f}, {row.wall.high:.2f}]" in text
