@@ -125,6 +125,11 @@ def _notes(machine: Machine, plan: Plan) -> list[str]:
             f"the machine was busy before the start (load {machine.load_before:.1f} on {machine.usable_cores} cores): "
             "trust ratios of CPU time more than any wall-clock time, and repeat on a quiet machine"
         )
+        if machine.threads > 1:
+            notes.append(
+                "on a busy machine threads that wait for each other burn CPU time too, which makes libraries that spread "
+                "one batch over several cores look slower than they are: only --threads 1 is fair to all here"
+            )
     if plan.rounds < _FEW_ROUNDS:
         notes.append(f"{plan.rounds} rounds show that everything runs; they are too few for a claim")
     if not machine.is_pinned and machine.threads < machine.usable_cores:

@@ -145,3 +145,15 @@ def test_the_process_gets_its_cores_back(tiny, source):
     before = usable_cores(), torch.get_num_threads()
     run_benchmark([Stub("ours", is_ours=True)], tiny, PLAN, source=source)
     assert (usable_cores(), torch.get_num_threads()) == before
+
+
+@pytest.mark.parametrize(("load", "threads", "warned"), [(0.3, 4, 0), (9.0, 1, 1), (9.0, 4, 2)])
+def test_a_busy_machine_is_called_busy_and_several_threads_unfair(load, threads, warned):
+    from searchkit.benchmarking.benchmark import _notes
+    from searchkit.benchmarking.machine import describe
+
+    machine = describe("cpu", threads, is_pinned=True, cores=4).model_copy(update={"load_before": load})
+    notes = _notes(machine, Plan((), rounds=5, fidelity_queries=1, finds_batch_size=True))
+    assert len(notes) == warned
+    assert warned == 0 or "the machine was busy before the start (load 9.0 on 4 cores)" in notes[0]
+    assert warned < 2 or "only --threads 1 is fair" in notes[1]
