@@ -127,8 +127,8 @@ def _notes(machine: Machine, plan: Plan) -> list[str]:
         )
         if machine.threads > 1:
             notes.append(
-                "on a busy machine threads that wait for each other burn CPU time too, so libraries that spread one batch "
-                "over several cores look slower than they are: only --threads 1 is fair to all here"
+                "on a busy machine threads that wait for each other burn CPU time too, so libraries that spread a "
+                "batch over several cores look slower than they are: only --threads 1 is fair to all here"
             )
     if plan.rounds < _FEW_ROUNDS:
         notes.append(f"{plan.rounds} rounds show that everything runs; they are too few for a claim")
