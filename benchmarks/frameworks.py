@@ -62,9 +62,10 @@ def main() -> None:
             "searchkit, k=10": _searchkit(client, encoder, reads_criteria=False),
             "searchkit, k=10, criteria": _searchkit(client, encoder, reads_criteria=True),
         }
-        rows = [_measured(name, ask, judged) for name, ask in stacks.items()]
-    for row in rows:
-        print(row)
+        rows = []
+        for name, ask in stacks.items():
+            rows.append(_measured(name, ask, judged))
+            print(rows[-1], flush=True)
     write("frameworks", {"passages": len(passages), "queries": len(judged), "rows": rows})
 
 
