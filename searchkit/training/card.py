@@ -50,7 +50,7 @@ class CardFacts(Frozen):
         evaluation: Quality against the first stage alone.
         evaluation_setup: First stage, depth and queries of that table, in words.
         profile: Calibration and blend.
-        calibration_error: Expected calibration error on held-out candidates; ``None`` if not measured.
+        calibration_error: Expected calibration error on the candidates it was fitted on; ``None`` if not measured.
         license: SPDX identifier of the weights.
     """
 
@@ -131,7 +131,7 @@ def _calibration(facts: CardFacts) -> str:
             f"x log(1 + BM25 score) {blend.intercept:+.4g})."
         )
     if facts.calibration_error is not None:
-        lines.append(f"Expected calibration error on held-out candidates: {facts.calibration_error:.3f}.")
+        lines.append(f"Expected calibration error on the candidates it was fitted on: {facts.calibration_error:.4f}.")
     lines.append("On a collection unlike those, refit it on your own judgments: `searchkit.training.fit_profile`.")
     return "\n\n".join(lines)
 
