@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+TESTS    ?= tests examples
+COVERAGE ?= 95
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 WHEEL  := build/wheel
 
@@ -50,8 +52,9 @@ wheel: $(VENV)/.stamp-dev
 	$(BIN)/python -m build --quiet --wheel --no-isolation --outdir build/dist .
 	$(PIP) install --quiet --no-deps --target $(WHEEL) build/dist/*.whl
 
-unit: wheel ## all tests, against the built wheel
-	PYTHONPATH=$(CURDIR)/$(WHEEL) SEARCHKIT_WHEEL=$(CURDIR)/$(WHEEL) $(BIN)/pytest --cov --cov-report=term $(ARGS)
+unit: wheel ## all tests and notebooks, against the built wheel
+	PYTHONPATH=$(CURDIR)/$(WHEEL) SEARCHKIT_WHEEL=$(CURDIR)/$(WHEEL) \
+		$(BIN)/pytest --cov --cov-report=term --cov-fail-under=$(COVERAGE) --nbmake --nbmake-timeout=300 $(TESTS)
 
 bench: $(VENV)/.stamp-dev ## the project's own benchmarks; JSON under benchmarks/results/
 	$(BIN)/python benchmarks/overhead.py
