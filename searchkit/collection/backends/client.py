@@ -108,8 +108,8 @@ class ClientBackend:
         metadata = info.config.metadata or {}
         if MANIFEST_KEY not in metadata:
             raise CollectionError(
-                f"{self.location} was not made by searchkit (its metadata has no {MANIFEST_KEY!r}); choose another "
-                "collection name (nothing was changed)"
+                f"{self.location} was not made by searchkit (its metadata has no {MANIFEST_KEY!r}); search it with "
+                "SearchKit.attach, or choose another collection name (nothing was changed)"
             )
         return read_manifest(metadata[MANIFEST_KEY], self.location)
 
