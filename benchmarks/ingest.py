@@ -1,6 +1,6 @@
 """How fast passages go into the embedded engine, and how flat memory stays.
 
-    python benchmarks/ingest.py --passages 100000 --output out/ingest.json
+    python benchmarks/ingest.py --passages 100000
 
 The encoder is a stub (a lookup of prepared unit vectors), so what is measured is everything of ingest but the
 neural network: validation, hashing, windowing, look-up of what is there, BM25, and the engine with its log.
@@ -14,17 +14,14 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
-import os
-import platform
 import re
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from results import write
 
 from searchkit.collection import open_collection
 from searchkit.config import SearchKitConfig
@@ -115,8 +112,6 @@ def measure(count: int, dimension: int, folder: Path) -> dict[str, object]:
         "unchanged_per_s": round(count / (again_s - generating_s)),
         "peak_rss_growth_mb": round(grown, 1),
         "peak_anonymous_growth_mb": round(max(anonymous) - anonymous_before, 1),
-        "python": platform.python_version(),
-        "cpus": os.cpu_count(),
     }
 
 
@@ -124,15 +119,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--passages", type=int, default=100_000)
     parser.add_argument("--dimension", type=int, default=384)
-    parser.add_argument("--output", type=Path, help="file to write the JSON to, beside standard output")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         result = measure(arguments.passages, arguments.dimension, Path(folder))
-    text = json.dumps(result, indent=2)
-    sys.stdout.write(text + "\n")
-    if arguments.output is not None:
-        arguments.output.parent.mkdir(parents=True, exist_ok=True)
-        arguments.output.write_text(text + "\n", encoding="utf-8")
+    write("ingest", result)
 
 
 if __name__ == "__main__":
