@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import io
 import re
 from pathlib import Path
@@ -33,6 +34,15 @@ def test_blocks_of_a_page_run_in_order_and_print_what_is_shown(page, tmp_path, m
             exec(compile(code, str(page), "exec"), names)
         if shown:
             assert printed.getvalue().strip() == shown.strip(), code
+
+
+def test_the_measured_table_is_the_one_in_the_results():
+    spec = importlib.util.spec_from_file_location("tables", TOP / "benchmarks" / "tables.py")
+    assert spec is not None
+    assert spec.loader is not None
+    tables = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tables)
+    assert tables.demo_table(tables.newest("demo")) in (TOP / "README.md").read_text(encoding="utf-8")
 
 
 def test_readme_shows_code_and_its_output_within_25_lines():
