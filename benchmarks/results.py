@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import subprocess
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,13 @@ def commit() -> str:
 
 
 def machine() -> dict[str, Any]:
-    """Return what the numbers depend on."""
-    return {"cpu_count": os.cpu_count(), "machine": platform.machine(), "python": platform.python_version()}
+    """Return when and where the numbers were measured."""
+    return {
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "cpu_count": os.cpu_count(),
+        "machine": platform.machine(),
+        "python": platform.python_version(),
+    }
 
 
 def write(name: str, numbers: dict[str, Any]) -> Path:

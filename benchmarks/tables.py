@@ -11,9 +11,10 @@ FOLDER = Path(__file__).parent / "results"
 
 def newest(benchmark: str) -> dict[str, Any]:
     """Return the numbers of the benchmark's newest file."""
-    paths = sorted(FOLDER.glob(f"{benchmark}-*.json"), key=lambda path: path.stat().st_mtime)
-    numbers: dict[str, Any] = json.loads(paths[-1].read_text(encoding="utf-8"))
-    return numbers
+    found: list[dict[str, Any]] = [
+        json.loads(path.read_text(encoding="utf-8")) for path in FOLDER.glob(f"{benchmark}-*.json")
+    ]
+    return max(found, key=lambda numbers: str(numbers["date"]))
 
 
 def demo_table(numbers: dict[str, Any]) -> str:
