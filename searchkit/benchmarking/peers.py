@@ -110,8 +110,8 @@ class FastEmbedPeer:
         Raises:
             NotRunError: fastembed is not installed, or the run is not about the CPU.
         """
+        _require_cpu(self._circumstances)  # first: installing it would not help
         _require("fastembed", "fastembed")
-        _require_cpu(self._circumstances)
         from fastembed.common.model_description import ModelSource
         from fastembed.rerank.cross_encoder import TextCrossEncoder
 
@@ -154,8 +154,8 @@ class FlashRankPeer:
         Raises:
             NotRunError: FlashRank is not installed, or the run is not about the CPU.
         """
+        _require_cpu(self._circumstances)  # first: installing it would not help
         _require("flashrank", "FlashRank")
-        _require_cpu(self._circumstances)
         import onnxruntime
         from flashrank import Ranker
         from flashrank.Config import model_file_map

@@ -340,6 +340,15 @@ def test_the_engine_is_told_when_nobody_waits_any_more(quick):
     assert reranker.deadlines == [deadline, None]
 
 
+@pytest.fixture
+def _interrupts_raise():
+    """A shell starts its background jobs with SIGINT ignored, and Python leaves that as it is."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_interrupts_raise")
 def test_an_interrupted_caller_leaves_the_queue(quick):
     gate = Gate()
     reranker, scheduled, first = behind_gate(quick, gate)
