@@ -1,41 +1,30 @@
-"""SearchKit: encode, retrieve, rerank, cut; synchronous and asynchronous edges over pure steps."""
+"""SearchKit: opens a collection, wires both stages around it, and closes what it opened."""
 
 from __future__ import annotations
 
-import asyncio
-import contextvars
-import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from searchkit.collection import open_collection
 from searchkit.config import SearchKitConfig
-from searchkit.deadline import CANCELLATION
 from searchkit.encoding import Bm25Encoder, SentenceEncoder
 from searchkit.errors import ConfigError
-from searchkit.foreign import candidates_from
+from searchkit.face import KitFace, Parts
 from searchkit.pipeline import TwoStagePipeline
-from searchkit.progress import progress_bar
-from searchkit.request import checked_request, checked_text
 from searchkit.reranking import CrossEncoderReranker
 from searchkit.reranking.scheduler import ScheduledReranker
 from searchkit.stages import Encoder, Reranker, SparseEncoder
-from searchkit.types import AddReport, Passage, PassageId, SearchMode, SearchResult
 
 if TYPE_CHECKING:
     from searchkit.collection import Collection
     from searchkit.collection.attached import AttachedCollection
 
-T = TypeVar("T")
-
 DEFAULT_PATH = ".searchkit"
 
 
-class SearchKit:
+class SearchKit(KitFace):
     """A collection of passages with a two-stage search.
 
     Safe to use from several threads. Use it as a context manager, or call `close`.
@@ -81,7 +70,7 @@ class SearchKit:
             sparse_encoder=sparse,
             config=settings,
         )
-        self._wire(opened, dense, sparse, reranker, settings)
+        super().__init__(_wired(opened, dense, sparse, reranker, settings))
 
     @classmethod
     def attach(
@@ -140,46 +129,11 @@ class SearchKit:
             check_encoder=check_encoder,
         )
         kit = cls.__new__(cls)
-        kit._wire(attached, dense, sparse, reranker, settings, has_sparse=attached.has_sparse)
+        KitFace.__init__(kit, _wired(attached, dense, sparse, reranker, settings, has_sparse=attached.has_sparse))
         return kit
 
-    def _wire(
-        self,
-        collection: Collection | AttachedCollection,
-        dense: Encoder,
-        sparse: SparseEncoder,
-        reranker: Reranker | None,
-        settings: SearchKitConfig,
-        *,
-        has_sparse: bool = True,
-    ) -> None:
-        self._collection = collection
-        self._has_sparse = has_sparse
-        self._max_passage_chars = settings.ingest.max_passage_chars
-        self._reranker = reranker or CrossEncoderReranker()
-        self._scheduled = ScheduledReranker(self._reranker, cache_bytes=settings.score_cache_bytes)
-        self._pipeline = TwoStagePipeline(
-            encoder=dense,
-            sparse_encoder=sparse,
-            retriever=collection,
-            reranker=self._scheduled,
-            get=collection.get,
-            config=settings,
-        )
-        self._threads = ThreadPoolExecutor(max_workers=32, thread_name_prefix=f"searchkit-{collection.name}")
-
-    @property
-    def name(self) -> str:
-        """Name of the collection."""
-        return self._collection.name
-
-    @property
-    def reranker(self) -> Reranker:
-        """The cross-encoder of stage 2."""
-        return self._reranker
-
     def __repr__(self) -> str:
-        return f"SearchKit({self.name!r}, {self._collection.location})"
+        return f"SearchKit({self.name!r}, {self._parts.collection.location})"
 
     def __enter__(self) -> SearchKit:
         return self
@@ -191,247 +145,39 @@ class SearchKit:
 
     def close(self) -> None:
         """Release the collection and the threads; safe to call twice. A client that you gave stays open."""
-        self._scheduled.close()
-        self._threads.shutdown(wait=True)
-        self._collection.close()
-
-    def add(
-        self, passages: Iterable[str | Mapping[str, Any] | Passage], *, show_progress: bool | None = None
-    ) -> AddReport:
-        """Index passages and return what happened to each.
-
-        Idempotent: a passage that is there with the same text and metadata is not encoded again. An interrupted call
-        is resumed by making it again. A sequence is checked completely before anything is written; of an iterator,
-        the batches before a bad passage stay.
-
-        Args:
-            passages: Strings, dicts (``id``, ``text``, everything else is metadata) or `Passage` objects. Any
-                iterable; it is streamed.
-            show_progress: Whether to show a progress bar; ``None`` shows it when standard error is a terminal.
-
-        Raises:
-            PayloadError: A passage cannot be indexed; the message says which and why.
-            CollectionError: The collection was made with other settings, or is locked or damaged.
-            EncodingError: The encoder returned unusable vectors.
-        """
-        total = len(passages) if isinstance(passages, Sized) else None
-        with progress_bar(total, "passages", show=show_progress) as advance:
-            return self._collection.add(passages, on_progress=advance)
-
-    def delete(self, ids: Sequence[PassageId] | None = None, *, filter: Any = None) -> int:  # noqa: A002
-        """Delete passages by id or by filter (exactly one of the two) and return how many there were."""
-        return self._collection.delete(ids, filter=filter)
-
-    def get(self, ids: Sequence[PassageId]) -> list[Passage]:
-        """Return the passages with these ids, whole, in the order asked; unknown ids are left out."""
-        return self._collection.get(ids)
-
-    def count(self, filter: Any = None) -> int:  # noqa: A002
-        """Return the number of passages, or of those that match ``filter``."""
-        return self._collection.count(filter)
-
-    def search(
-        self,
-        query: str,
-        *,
-        top_k: int = 10,
-        candidate_depth: int = 50,
-        criteria: str | None = None,
-        filter: Any = None,  # noqa: A002
-        min_score: float | None = None,
-        deadline_s: float | None = None,
-        mode: SearchMode = "hybrid",
-        rerank: bool = True,
-        group_by: str | None = None,
-    ) -> SearchResult:
-        """Return the best passages for ``query``.
-
-        Args:
-            query: What both stages read.
-            top_k: Hits wanted at most.
-            candidate_depth: Passages that stage 1 hands to stage 2; at least ``top_k``.
-            criteria: What makes a passage relevant, in words; stage 2 alone reads it, beside the query.
-            filter: Condition on the metadata: ``{"lang": "en"}`` (equal), ``{"lang": ["en", "de"]}`` (any of),
-                ``{"year": {"gte": 2020, "lt": 2024}}``, ``{"lang": {"not": "en"}}``, ``{"isbn": {"exists": True}}``.
-                All fields must match. A ``qdrant_client.models.Filter`` is taken as it is.
-            min_score: Least probability of a hit, 0..1; fewer hits or none may come back.
-            deadline_s: Seconds that the whole search may take; the result says what was left undone.
-            mode: "hybrid", or one leg of stage 1 alone.
-            rerank: Whether stage 2 runs.
-            group_by: Metadata field; of each of its values only the best hit is kept.
-
-        Raises:
-            ConfigError: An argument has a value that cannot work.
-            RetrievalError: Stage 1 failed.
-            ModelLoadError: The model of stage 2 cannot be found or loaded.
-            RerankError: Stage 2 failed and ``config.on_rerank_error`` is "raise".
-        """
-        return self.search_batch(
-            [query],
-            top_k=top_k,
-            candidate_depth=candidate_depth,
-            criteria=criteria,
-            filter=filter,
-            min_score=min_score,
-            deadline_s=deadline_s,
-            mode=mode,
-            rerank=rerank,
-            group_by=group_by,
-        )[0]
-
-    def search_batch(
-        self,
-        queries: Sequence[str],
-        *,
-        top_k: int = 10,
-        candidate_depth: int = 50,
-        criteria: str | Sequence[str | None] | None = None,
-        filter: Any = None,  # noqa: A002
-        min_score: float | None = None,
-        deadline_s: float | None = None,
-        mode: SearchMode = "hybrid",
-        rerank: bool = True,
-        group_by: str | None = None,
-    ) -> list[SearchResult]:
-        """Search for several queries in the shared batches of both stages; one result a query, in order.
-
-        Arguments are those of `search`; ``criteria`` may also be one entry a query.
-        """
-        if isinstance(queries, str):
-            raise ConfigError("queries is one string: pass a list of strings, or call search()")
-        arguments = {
-            "top_k": top_k,
-            "candidate_depth": candidate_depth,
-            "filter": filter,
-            "min_score": min_score,
-            "deadline_s": deadline_s,
-            "mode": self._possible(mode),
-            "rerank": rerank,
-            "group_by": group_by,
-        }
-        texts = [checked_text(query) for query in queries]
-        requests = [checked_request({**arguments, "criteria": one}) for one in _one_each(criteria, len(texts))]
-        return self._pipeline.search(texts, requests) if texts else []
-
-    async def asearch(
-        self,
-        query: str,
-        *,
-        top_k: int = 10,
-        candidate_depth: int = 50,
-        criteria: str | None = None,
-        filter: Any = None,  # noqa: A002
-        min_score: float | None = None,
-        deadline_s: float | None = None,
-        mode: SearchMode = "hybrid",
-        rerank: bool = True,
-        group_by: str | None = None,
-    ) -> SearchResult:
-        """Do what `search` does without blocking the event loop."""
-        return await self._in_thread(
-            partial(
-                self.search,
-                query,
-                top_k=top_k,
-                candidate_depth=candidate_depth,
-                criteria=criteria,
-                filter=filter,
-                min_score=min_score,
-                deadline_s=deadline_s,
-                mode=mode,
-                rerank=rerank,
-                group_by=group_by,
-            )
-        )
-
-    async def asearch_batch(
-        self,
-        queries: Sequence[str],
-        *,
-        top_k: int = 10,
-        candidate_depth: int = 50,
-        criteria: str | Sequence[str | None] | None = None,
-        filter: Any = None,  # noqa: A002
-        min_score: float | None = None,
-        deadline_s: float | None = None,
-        mode: SearchMode = "hybrid",
-        rerank: bool = True,
-        group_by: str | None = None,
-    ) -> list[SearchResult]:
-        """Do what `search_batch` does without blocking the event loop."""
-        return await self._in_thread(
-            partial(
-                self.search_batch,
-                queries,
-                top_k=top_k,
-                candidate_depth=candidate_depth,
-                criteria=criteria,
-                filter=filter,
-                min_score=min_score,
-                deadline_s=deadline_s,
-                mode=mode,
-                rerank=rerank,
-                group_by=group_by,
-            )
-        )
-
-    def rerank(
-        self,
-        query: str,
-        passages: Sequence[str | Mapping[str, Any] | Passage],
-        *,
-        scores: Sequence[float] | None = None,
-        top_k: int | None = None,
-        criteria: str | None = None,
-        deadline_s: float | None = None,
-    ) -> SearchResult:
-        """Do stage 2 alone, on candidates found elsewhere. Nothing is stored.
-
-        Args:
-            query: What the cross-encoder reads.
-            passages: The candidates; one without an id gets its position.
-            scores: Their first-stage scores, higher is better; kept on the hits, and they break ties.
-            top_k: Hits wanted at most; ``None`` keeps all.
-            criteria: What makes a passage relevant, in words.
-            deadline_s: Seconds that the call may take.
-
-        Raises:
-            ConfigError: An argument has a value that cannot work.
-            PayloadError: A passage is unusable.
-            RerankError: Stage 2 failed and ``config.on_rerank_error`` is "raise".
-        """
-        depth = max(1, len(passages))
-        request = checked_request(
-            {"top_k": depth if top_k is None else top_k, "criteria": criteria, "deadline_s": deadline_s}
-            | {"candidate_depth": max(depth, top_k) if isinstance(top_k, int) else depth}
-        )
-        candidates = candidates_from(passages, scores, self._max_passage_chars)
-        return self._pipeline.rerank(checked_text(query), request, candidates)
-
-    def _possible(self, mode: SearchMode) -> SearchMode:
-        if mode == "sparse" and not self._has_sparse:
-            raise ConfigError(f'mode="sparse" cannot be used: {self._collection.location}; pass mode="dense"')
-        return "dense" if mode == "hybrid" and not self._has_sparse else mode
-
-    async def _in_thread(self, work: Callable[[], T]) -> T:
-        cancelled = threading.Event()
-        context = contextvars.copy_context()
-        context.run(CANCELLATION.set, cancelled)
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, context.run, work)
-        except asyncio.CancelledError:
-            cancelled.set()  # what the search still waits for leaves the queue
-            raise
+        self._parts.scheduled.close()
+        self._parts.threads.shutdown(wait=True)
+        self._parts.collection.close()
 
 
-def _one_each(criteria: str | Sequence[str | None] | None, count: int) -> Sequence[str | None]:
-    if criteria is None or isinstance(criteria, str):
-        return [criteria] * count
-    if len(criteria) != count:
-        raise ConfigError(
-            f"{len(criteria)} criteria for {count} queries: pass one string for all, or one entry a query"
-        )
-    return criteria
+def _wired(
+    collection: Collection | AttachedCollection,
+    dense: Encoder,
+    sparse: SparseEncoder,
+    reranker: Reranker | None,
+    settings: SearchKitConfig,
+    *,
+    has_sparse: bool = True,
+) -> Parts:
+    model = reranker or CrossEncoderReranker()
+    scheduled = ScheduledReranker(model, cache_bytes=settings.score_cache_bytes)
+    pipeline = TwoStagePipeline(
+        encoder=dense,
+        sparse_encoder=sparse,
+        retriever=collection,
+        reranker=scheduled,
+        get=collection.get,
+        config=settings,
+    )
+    return Parts(
+        collection=collection,
+        reranker=model,
+        scheduled=scheduled,
+        pipeline=pipeline,
+        threads=ThreadPoolExecutor(max_workers=32, thread_name_prefix=f"searchkit-{collection.name}"),
+        has_sparse=has_sparse,
+        max_passage_chars=settings.ingest.max_passage_chars,
+    )
 
 
 def _check_place(path: object, url: object, client: object, api_key: object) -> None:

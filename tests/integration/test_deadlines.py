@@ -309,7 +309,7 @@ async def test_a_cancelled_search_takes_its_pairs_out_of_the_queue(open_kit):
     first = asyncio.create_task(kit.asearch("first"))
     await asyncio.to_thread(wait_until, lambda: reranker.calls)
     second = asyncio.create_task(kit.asearch("second"))
-    queue = kit._scheduled._engine_thread._queue
+    queue = kit._parts.scheduled._engine_thread._queue
     await asyncio.to_thread(wait_until, lambda: len(queue) == 80)
     second.cancel()
     with pytest.raises(asyncio.CancelledError):
