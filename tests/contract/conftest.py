@@ -5,15 +5,19 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
+from qdrant_client import QdrantClient
 
 from searchkit.collection import Collection, open_collection
 from searchkit.config import SearchKitConfig
 from searchkit.stages import Candidate, RetrievalRequest
 from searchkit.testing import FakeEncoder, FakeSparseEncoder
+from tests.wire.server import WireServer
 
 
 @dataclass
@@ -56,26 +60,37 @@ class ServerPlace(Place):
 
 QDRANT_URL = os.environ.get("QDRANT_URL")
 SERVER = [pytest.param("server", marks=pytest.mark.server)] if QDRANT_URL else []
+BACKENDS = ["embedded", "memory", "wire", *SERVER]
 
 
-@pytest.fixture(params=["embedded", "memory", *SERVER])
-def place(request: pytest.FixtureRequest, tmp_path: Any) -> Iterator[Place]:
-    if request.param == "embedded":
-        where = Place("embedded", {"path": tmp_path / "data"})
-        yield where
-    else:
-        from qdrant_client import QdrantClient
+@pytest.fixture(scope="session")
+def wire_server() -> Iterator[WireServer]:
+    """A server on a real socket that all tests share; see tests/wire."""
+    with WireServer() as server:
+        yield server
 
-        client = QdrantClient(":memory:") if request.param == "memory" else QdrantClient(url=QDRANT_URL)
-        kind = ServerPlace if request.param == "server" else Place
-        where = kind(request.param, {"client": client})
-        yield where
-        if request.param == "server":
-            for collection in where.opened:
-                client.delete_collection(collection.name)
-        client.close()
+
+@pytest.fixture(params=BACKENDS)
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    where = _place(request.param, request, tmp_path)
+    yield where
     for collection in where.opened:
         collection.close()
+    client = where.arguments.get("client")
+    if request.param in {"server", "wire"}:
+        with closing(QdrantClient(url=where.arguments["url"], check_compatibility=False)) as cleaner:
+            for name in {collection.name for collection in where.opened}:
+                cleaner.delete_collection(name)
+    if client is not None:
+        client.close()
+
+
+def _place(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    if kind == "embedded":
+        return Place(kind, {"path": tmp_path / "data"})
+    if kind == "memory":
+        return Place(kind, {"client": QdrantClient(":memory:")})
+    return ServerPlace(kind, {"url": request.getfixturevalue("wire_server").url if kind == "wire" else QDRANT_URL})
 
 
 @pytest.fixture

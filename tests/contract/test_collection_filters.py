@@ -350,13 +350,14 @@ def holds(value, condition):
     )
 
 
-@pytest.fixture(scope="module", params=["embedded", "memory"])
+@pytest.fixture(scope="module", params=["embedded", "memory", "wire"])
 def scratch(request, tmp_path_factory):
-    where = (
-        {"path": tmp_path_factory.mktemp("scratch")}
-        if request.param == "embedded"
-        else {"client": QdrantClient(":memory:")}
-    )
+    if request.param == "embedded":
+        where = {"path": tmp_path_factory.mktemp("scratch")}
+    elif request.param == "memory":
+        where = {"client": QdrantClient(":memory:")}
+    else:
+        where = {"url": request.getfixturevalue("wire_server").url}
     collection = open_collection(
         "scratch", **where, encoder=FakeEncoder(8), sparse_encoder=FakeSparseEncoder(), config=SearchKitConfig()
     )
