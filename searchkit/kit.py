@@ -86,12 +86,16 @@ class SearchKit(KitFace):
         reranker: Reranker | None = None,
         config: SearchKitConfig | None = None,
         check_encoder: bool = True,
+        read_only: bool = True,
     ) -> SearchKit:
-        """Return a kit that searches a collection of another tool's, without indexing anything again; read-only.
+        """Return a kit that searches a collection of another tool's, without indexing anything again.
 
         Payload layout and vectors are detected for LangChain, LlamaIndex, Haystack, mcp-server-qdrant and the former
         ``QdrantClient.add``. Filters name metadata keys, wherever the layout keeps them. Where there is no BM25
         vector, ``mode="hybrid"`` searches the dense one, and the result's ``mode`` says so.
+
+        With ``read_only=False`` `add` and `delete` work as well: points get the tool's own payload and vectors, so
+        that it reads them back as its own, and nothing of ours beside them. One passage is one point.
 
         Args:
             collection: Name of the collection.
@@ -104,11 +108,12 @@ class SearchKit(KitFace):
             reranker: Cross-encoder object; default `CrossEncoderReranker` with the shipped model.
             config: All other settings.
             check_encoder: Whether some texts are encoded again, to refuse an encoder that wrote other vectors.
+            read_only: Whether `add` and `delete` are refused.
 
         Raises:
             ConfigError: The arguments contradict each other or have the wrong type.
-            CollectionError: The collection is missing, its layout or vectors are not certain, or the encoder is
-                another one; the message lists what was found and the argument that settles it.
+            CollectionError: The collection is missing, its layout or vectors are not certain, the encoder is another
+                one, or it has vectors that we cannot write; the message lists what was found and what settles it.
         """
         from searchkit.collection.attach import attach_collection  # loads qdrant-client, which most kits never need
 
@@ -127,6 +132,7 @@ class SearchKit(KitFace):
             sparse_encoder=sparse,
             config=settings,
             check_encoder=check_encoder,
+            read_only=read_only,
         )
         kit = cls.__new__(cls)
         KitFace.__init__(kit, _wired(attached, dense, sparse, reranker, settings, has_sparse=attached.has_sparse))

@@ -184,6 +184,8 @@ class AddReport(Frozen):
         updated: Ids whose text or metadata changed.
         unchanged: Ids that were there with the same text and metadata; not encoded again.
         skipped: Passages left out, each with its reason.
+        truncated_count: Passages written whose end the encoder could not see. Only in an attached collection, where a
+            passage is one point; a collection of ours splits long texts.
         seconds: Wall-clock time of the call.
     """
 
@@ -191,4 +193,5 @@ class AddReport(Frozen):
     updated: int = Field(default=0, ge=0)
     unchanged: int = Field(default=0, ge=0)
     skipped: tuple[Skipped, ...] = ()
+    truncated_count: int = Field(default=0, ge=0)
     seconds: float = Field(default=0.0, ge=0)

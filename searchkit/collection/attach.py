@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-from qdrant_client import QdrantClient, models
+from qdrant_client import QdrantClient
 
-from searchkit.collection.attached import AttachedCollection, Attachment, plain_id
-from searchkit.collection.backends.client import MANIFEST_KEY, connect
+from searchkit.collection.attach_vectors import (
+    Stored,
+    check_dense,
+    check_dense_writing,
+    is_bm25,
+    is_same_bm25,
+    stored_points,
+)
+from searchkit.collection.attached import AttachedCollection, Attachment
+from searchkit.collection.attached_writing import AttachedWriter
+from searchkit.collection.backends.client import MANIFEST_KEY, connect, lock_of
 from searchkit.collection.backends.client_errors import mapped_client_errors
-from searchkit.collection.layouts import DenseVector, Layout, choose_dense, choose_sparse, detect_layout
+from searchkit.collection.layouts import TEXT_KEYS_OF_TOOLS, DenseVector, choose_dense, choose_sparse, detect_layout
 from searchkit.config import SearchKitConfig
 from searchkit.errors import CollectionError, ConfigError
 from searchkit.stages import Encoder, SparseEncoder
@@ -21,13 +29,6 @@ logger = logging.getLogger(__name__)
 
 SAMPLED_POINTS = 128
 """Points whose payloads decide on the layout."""
-COMPARED_POINTS = 8
-"""Points whose texts are encoded again, to compare with what is stored."""
-LEAST_COSINE = 0.4
-"""Below it, stored vectors are of another model: the same one gives 1, and 0.6 or more for a text that was stored with
-a heading or a prompt; two models give about 0."""
-LEAST_SHARED_WORDS = 0.5
-"""Share of a text's BM25 terms that a stored sparse vector must have to be BM25 at all."""
 
 
 def attach_collection(
@@ -42,8 +43,9 @@ def attach_collection(
     sparse_encoder: SparseEncoder,
     config: SearchKitConfig,
     check_encoder: bool,
+    read_only: bool,
 ) -> AttachedCollection:
-    """Return a collection that another tool wrote, ready to be searched.
+    """Return a collection that another tool wrote, ready to be searched, and written to if asked.
 
     Args:
         name: Name of the collection.
@@ -56,19 +58,22 @@ def attach_collection(
         sparse_encoder: What BM25 vectors are compared with.
         config: Settings of fusion and search.
         check_encoder: Whether some texts are encoded again to compare their vectors with the stored ones.
+        read_only: Whether writing is refused.
 
     Raises:
-        CollectionError: There is no such collection, its layout or vectors are not certain, or the encoder is not the
-            one that wrote it.
+        CollectionError: There is no such collection, its layout or vectors are not certain, the encoder is not the
+            one that wrote it, or points like the tool's own cannot be written.
     """
     used = _client(client, url, api_key, config)
+    examination = _Examination(used, name, encoder, sparse_encoder, check_encoder)
     try:
-        found = _examined(used, name, text_field, vector, encoder, sparse_encoder, check_encoder=check_encoder)
+        found = examination.attachment(text_field, vector)
+        writer = None if read_only else examination.writer(found, config)
     except BaseException:
         if client is None:
             used.close()
         raise
-    return AttachedCollection(used, name, found, config, owns_client=client is None)
+    return AttachedCollection(used, name, found, config, writer, owns_client=client is None)
 
 
 def _client(client: Any, url: str | None, api_key: str | None, config: SearchKitConfig) -> QdrantClient:
@@ -81,93 +86,99 @@ def _client(client: Any, url: str | None, api_key: str | None, config: SearchKit
     return client
 
 
-def _examined(
-    client: QdrantClient,
-    name: str,
-    text_field: str | None,
-    vector: str | None,
-    encoder: Encoder,
-    sparse_encoder: SparseEncoder,
-    *,
-    check_encoder: bool,
-) -> Attachment:
-    with mapped_client_errors(name, "open"):
-        if not client.collection_exists(name):
-            known = ", ".join(sorted(one.name for one in client.get_collections().collections)) or "none"
-            raise CollectionError(f"there is no collection {name!r}; found {known}")
-        config = client.get_collection(name).config
-        if MANIFEST_KEY in (config.metadata or {}):
-            raise CollectionError(f"{name!r} was made by searchkit; open it with SearchKit({name!r}, ...) instead")
-        sampled = client.scroll(name, limit=SAMPLED_POINTS, with_payload=True)[0]
-    vectors = _dense_vectors(config.params.vectors)
-    layout = detect_layout([point.payload or {} for point in sampled], [one.name for one in vectors], text_field)
-    dense = choose_dense(layout, vectors, encoder.dimension, vector)
-    sparse_name = choose_sparse(layout, sorted(config.params.sparse_vectors or {}))
-    texts, stored = _compared(client, name, layout, sampled)
-    if check_encoder:
-        _check_dense(name, dense, texts, stored, encoder)
-    if sparse_name is not None and not _is_bm25(sparse_name, texts, stored, sparse_encoder):
-        logger.warning("collection %r: its sparse vector %r is not BM25 and is not searched", name, sparse_name)
-        sparse_name = None
-    return Attachment(layout, dense, sparse_name)
+class _Examination:
+    """Reads what a collection is made of, and some of its points, once."""
 
+    def __init__(
+        self,
+        client: QdrantClient,
+        name: str,
+        encoder: Encoder,
+        sparse_encoder: SparseEncoder,
+        check_encoder: bool,
+    ) -> None:
+        self._client = client
+        self._name = name
+        self._encoder = encoder
+        self._sparse_encoder = sparse_encoder
+        self._check_encoder = check_encoder
+        with mapped_client_errors(name, "open"):
+            if not client.collection_exists(name):
+                known = ", ".join(sorted(one.name for one in client.get_collections().collections)) or "none"
+                raise CollectionError(f"there is no collection {name!r}; found {known}")
+            config = client.get_collection(name).config
+            if MANIFEST_KEY in (config.metadata or {}):
+                raise CollectionError(f"{name!r} was made by searchkit; open it with SearchKit({name!r}, ...) instead")
+            self._sampled = client.scroll(name, limit=SAMPLED_POINTS, with_payload=True)[0]
+        self._vectors = _named(config.params.vectors)
+        self._sparse_names = sorted(config.params.sparse_vectors or {})
+        self._stored: list[Stored] = []
 
-def _dense_vectors(given: Any) -> list[DenseVector]:
-    named = given if isinstance(given, dict) else {} if given is None else {"": given}
-    # Late-interaction vectors hold one vector a token: another search altogether.
-    single = {name: vector for name, vector in named.items() if vector.multivector_config is None}
-    return [DenseVector(name, vector.size, vector.distance.value) for name, vector in sorted(single.items())]
+    def attachment(self, text_field: str | None, vector: str | None) -> Attachment:
+        """Return how the collection is to be read."""
+        vectors = _dense_vectors(self._vectors)
+        payloads = [point.payload or {} for point in self._sampled]
+        layout = detect_layout(payloads, [one.name for one in vectors], text_field)
+        dense = choose_dense(layout, vectors, self._encoder.dimension, vector)
+        sparse_name = choose_sparse(layout, self._sparse_names)
+        self._stored = stored_points(self._client, self._name, layout, self._sampled)
+        if self._check_encoder:
+            check_dense(self._name, dense, self._stored, self._encoder)
+        if sparse_name is not None and not is_bm25(sparse_name, self._stored, self._sparse_encoder):
+            logger.warning(
+                "collection %r: its sparse vector %r is not BM25 and is not searched", self._name, sparse_name
+            )
+            sparse_name = None
+        return Attachment(layout, dense, sparse_name)
 
+    def writer(self, found: Attachment, config: SearchKitConfig) -> AttachedWriter:
+        """Return what writes points like the tool's own.
 
-def _compared(
-    client: QdrantClient, name: str, layout: Layout, sampled: Sequence[models.Record]
-) -> tuple[list[str], list[dict[str, Any]]]:
-    """Return some texts and, for each, the stored vectors by name."""
-    texts = {point.id: layout.text_of(point.payload or {}, plain_id(point.id)) for point in sampled}
-    chosen = {point: text for point, text in texts.items() if text is not None}
-    points = list(chosen)[:COMPARED_POINTS]
-    if not points:
-        return [], []
-    with mapped_client_errors(name, "read"):
-        records = client.retrieve(name, points, with_payload=False, with_vectors=True)
-    vectors = {record.id: record.vector for record in records}
-    stored = [vectors.get(point) for point in points]
-    return [chosen[point] for point in points], [one if isinstance(one, dict) else {"": one} for one in stored]
-
-
-def _pairs(name: str, texts: Sequence[str], stored: Sequence[dict[str, Any]]) -> list[tuple[str, Any]]:
-    """Return each text with its stored vector ``name``, where it has one."""
-    return [(text, one[name]) for text, one in zip(texts, stored, strict=True) if one.get(name) is not None]
-
-
-def _check_dense(
-    name: str, dense: DenseVector, texts: Sequence[str], stored: Sequence[dict[str, Any]], encoder: Encoder
-) -> None:
-    pairs = [
-        (text, one[dense.name]) for text, one in zip(texts, stored, strict=True) if one.get(dense.name) is not None
-    ]
-    if not pairs:
-        return
-    fresh = encoder.encode_passages([text for text, _ in pairs])
-    there = np.asarray([vector for _, vector in pairs], dtype=np.float32)
-    lengths = np.maximum(np.linalg.norm(there, axis=1), 1e-9)
-    cosine = float(np.median((fresh * there).sum(axis=1) / lengths))
-    if cosine < LEAST_COSINE:
-        raise CollectionError(
-            f"the dense vector {dense.name!r} of {name!r} was not written by this encoder: texts encoded again have a "
-            f"cosine of {cosine:.2f} to what is stored (1.00 is the same model). Pass encoder= with the model that "
-            "wrote it, or check_encoder=False if something else than the text was encoded on purpose"
+        Raises:
+            CollectionError: A point of ours would lack something that the tool's points have.
+        """
+        if not self._sampled and found.layout.text_key in TEXT_KEYS_OF_TOOLS:
+            raise CollectionError(
+                f"cannot write to {self._name!r}: it has no points, so it cannot be seen which tool's layout it has; "
+                "write its first passage with that tool"
+            )
+        others = sorted(set(self._vectors) - {found.dense.name}) + [
+            name for name in self._sparse_names if name != found.sparse_name
+        ]
+        if others:
+            raise CollectionError(
+                f"cannot write to {self._name!r}: points of ours would lack its vectors {', '.join(map(repr, others))},"
+                " which no encoder of this kit writes (a sparse vector is written where it is BM25 of ours or "
+                "fastembed's); write with the tool that owns it, or leave read_only=True to search"
+            )
+        if found.sparse_name is not None and not is_same_bm25(
+            found.sparse_name, found.layout, self._stored, self._sparse_encoder
+        ):
+            raise CollectionError(
+                f"cannot write to {self._name!r}: its sparse vector {found.sparse_name!r} is BM25 of another language "
+                "or other settings than ours, and points written now would rank unlike the others; write with the "
+                "tool that owns it, or leave read_only=True to search"
+            )
+        if self._check_encoder:
+            check_dense_writing(self._name, found.dense, found.layout, self._stored, self._encoder)
+        return AttachedWriter(
+            client=self._client,
+            name=self._name,
+            layout=found.layout,
+            dense_name=found.dense.name,
+            sparse_name=found.sparse_name,
+            encoder=self._encoder,
+            sparse_encoder=self._sparse_encoder,
+            batch_size=config.ingest.batch_size,
+            locked=lock_of(self._client),
         )
 
 
-def _is_bm25(sparse_name: str, texts: Sequence[str], stored: Sequence[dict[str, Any]], encoder: SparseEncoder) -> bool:
-    pairs = [
-        (text, one[sparse_name]) for text, one in zip(texts, stored, strict=True) if one.get(sparse_name) is not None
-    ]
-    if not pairs:
-        return False
-    shares = []
-    for fresh, (_, there) in zip(encoder.encode_passages([text for text, _ in pairs]), pairs, strict=True):
-        if fresh.indices:
-            shares.append(len(set(fresh.indices).intersection(there.indices)) / len(fresh.indices))
-    return bool(shares) and float(np.median(shares)) >= LEAST_SHARED_WORDS
+def _named(given: Any) -> dict[str, Any]:
+    return given if isinstance(given, dict) else {} if given is None else {"": given}
+
+
+def _dense_vectors(named: Mapping[str, Any]) -> list[DenseVector]:
+    # Late-interaction vectors hold one vector a token: another search altogether.
+    single = {name: vector for name, vector in named.items() if vector.multivector_config is None}
+    return [DenseVector(name, vector.size, vector.distance.value) for name, vector in sorted(single.items())]

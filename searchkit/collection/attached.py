@@ -1,25 +1,31 @@
-"""A collection that another tool wrote, searched as it is: nothing is indexed again and nothing is written."""
+"""A collection that another tool owns, searched as it is: not indexed again, and written to only if asked."""
 
 from __future__ import annotations
 
 import logging
 import math
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 from qdrant_client import QdrantClient, models
 
 from searchkit.collection.attached_filters import native_filter
+from searchkit.collection.attached_writing import AttachedWriter
+from searchkit.collection.backends.base import SCAN_PAGE
+from searchkit.collection.backends.client import is_local, lock_of
 from searchkit.collection.backends.client_errors import mapped_client_errors
+from searchkit.collection.filters import check_selection
 from searchkit.collection.fusion import Fused, Leg, fuse, rank_leg
 from searchkit.collection.layouts import DenseVector, Layout
+from searchkit.collection.passages import RecordStream, checked_ids
 from searchkit.collection.schema import point_id
 from searchkit.config import SearchKitConfig
 from searchkit.errors import CollectionError
 from searchkit.stages import Candidate, RetrievalRequest, Window
-from searchkit.types import Passage, PassageId, RetrievalEvidence
+from searchkit.types import AddReport, Passage, PassageId, RetrievalEvidence
 
 logger = logging.getLogger(__name__)
 
@@ -42,13 +48,14 @@ class Attachment:
 
 
 class AttachedCollection:
-    """Reads another tool's collection through qdrant-client, one passage a point. Safe to use from several threads.
+    """Another tool's collection through qdrant-client, one passage a point. Safe to use from several threads.
 
     Args:
         client: The client.
         name: Name of the collection.
         attachment: What was found out about it.
         config: Settings of fusion and search.
+        writer: What writes into it; ``None`` refuses to.
         owns_client: Whether `close` closes the client.
     """
 
@@ -58,6 +65,7 @@ class AttachedCollection:
         name: str,
         attachment: Attachment,
         config: SearchKitConfig,
+        writer: AttachedWriter | None,
         *,
         owns_client: bool,
     ) -> None:
@@ -66,10 +74,10 @@ class AttachedCollection:
         self._found = attachment
         self._config = config
         self._owns_client = owns_client
+        self._writer = writer
+        self._lock = lock_of(client)
         # The local mode searches exactly, and warns about parameters that mean nothing to it.
-        options = client.init_options
-        is_local = options.get("location") == ":memory:" or options.get("path") is not None
-        self._params = None if is_local else models.SearchParams(hnsw_ef=config.hnsw.ef_search)
+        self._params = None if is_local(client) else models.SearchParams(hnsw_ef=config.hnsw.ef_search)
 
     @property
     def name(self) -> str:
@@ -90,8 +98,8 @@ class AttachedCollection:
 
     @property
     def is_read_only(self) -> bool:
-        """Whether writing is impossible."""
-        return True
+        """Whether writing is refused."""
+        return self._writer is None
 
     @property
     def has_sparse(self) -> bool:
@@ -105,32 +113,37 @@ class AttachedCollection:
 
     def add(
         self,
-        passages: Iterable[object],  # noqa: ARG002
+        passages: Iterable[str | Mapping[str, Any] | Passage],
         *,
-        on_progress: Callable[[int], None] | None = None,  # noqa: ARG002
-    ) -> NoReturn:
-        """Refuse.
+        on_progress: Callable[[int], None] | None = None,
+    ) -> AddReport:
+        """Write passages as the tool that owns the collection writes them, and report what happened to each.
 
         Raises:
-            CollectionError: Always.
+            CollectionError: The collection is only read.
+            PayloadError: A passage is unusable, or its id or metadata cannot lie in this layout.
+            EncodingError: An encoder returned unusable vectors.
         """
-        raise self._read_only("add to")
+        writer = self._writable("add to")
+        return writer.write(RecordStream(passages, self._config.ingest.max_passage_chars), on_progress)
 
-    def delete(
-        self,
-        ids: Sequence[PassageId] | None = None,  # noqa: ARG002
-        filter: Any = None,  # noqa: A002, ARG002
-    ) -> NoReturn:
-        """Refuse.
+    def delete(self, ids: Sequence[PassageId] | None = None, filter: Any = None) -> int:  # noqa: A002
+        """Delete passages by id or by filter, exactly one of the two, and return how many there were.
 
         Raises:
-            CollectionError: Always.
+            ConfigError: Both or neither are given, or the filter is empty or unusable.
+            CollectionError: The collection is only read.
         """
-        raise self._read_only("delete from")
+        writer = self._writable("delete from")
+        check_selection(ids, filter)
+        points = self._matching(filter) if ids is None else self._points_of(checked_ids(ids))
+        for start in range(0, len(points), SCAN_PAGE):
+            writer.delete(points[start : start + SCAN_PAGE])
+        return len(points)
 
     def get(self, ids: Sequence[PassageId]) -> list[Passage]:
         """Return the passages with these ids, in the order asked; unknown ids and points without text are left out."""
-        with mapped_client_errors(self._name, "read"):
+        with self._calling("read"):
             records = self._records(ids)
         read = (self._passage(plain_id(record.id), record.payload or {}) for record in records)
         known = {passage.id: passage for passage in read if passage is not None}
@@ -140,7 +153,7 @@ class AttachedCollection:
     def count(self, filter: Any = None) -> int:  # noqa: A002
         """Return the number of points, or of those that match ``filter``."""
         condition = native_filter(filter, self._found.layout)
-        with mapped_client_errors(self._name, "count"):
+        with self._calling("count"):
             return int(self._client.count(self._name, count_filter=condition, exact=True).count)
 
     def retrieve(self, requests: Sequence[RetrievalRequest]) -> list[list[Candidate]]:
@@ -149,7 +162,7 @@ class AttachedCollection:
         queries = [query for per_request in legs for query in per_request.values()]
         if not queries:
             return [[] for _ in requests]
-        with mapped_client_errors(self._name, "search"):
+        with self._calling("search"):
             answers = iter(self._client.query_batch_points(self._name, requests=queries))
         return [
             self._candidates(request, {leg: next(answers).points for leg in per_request})
@@ -234,11 +247,35 @@ class AttachedCollection:
             self._client.scroll(self._name, scroll_filter=models.Filter(must=[condition]), limit=max(1, len(names)))[0]
         )
 
-    def _read_only(self, what: str) -> CollectionError:
-        return CollectionError(
-            f"cannot {what} {self._name!r}: it is attached, and its {self._found.layout.name} layout is only read;"
-            " write with the tool that made it, or add the passages to a SearchKit of your own"
-        )
+    def _points_of(self, ids: Sequence[PassageId]) -> list[PassageId]:
+        with self._calling("read"):
+            return list(dict.fromkeys(plain_id(record.id) for record in self._records(ids)))
+
+    def _matching(self, condition: Any) -> list[PassageId]:
+        native = native_filter(condition, self._found.layout)
+        points: list[PassageId] = []
+        offset: Any = None
+        while True:
+            with self._calling("read"):
+                records, offset = self._client.scroll(
+                    self._name, native, limit=SCAN_PAGE, offset=offset, with_payload=False
+                )
+            points += [plain_id(record.id) for record in records]
+            if offset is None:
+                return points
+
+    def _writable(self, what: str) -> AttachedWriter:
+        if self._writer is None:
+            raise CollectionError(
+                f"cannot {what} {self._name!r}: it is attached, and its {self._found.layout.name} layout is only read;"
+                " attach it with read_only=False, or add the passages to a SearchKit of your own"
+            )
+        return self._writer
+
+    @contextmanager
+    def _calling(self, action: str) -> Iterator[None]:
+        with self._lock, mapped_client_errors(self._name, action):
+            yield
 
 
 def plain_id(point: int | str | uuid.UUID) -> PassageId:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from searchkit.collection.backends.base import SCAN_PAGE, Backend
-from searchkit.collection.filters import IS_FIRST_WINDOW, All, parse_filter
+from searchkit.collection.filters import IS_FIRST_WINDOW, All, check_selection, parse_filter
 from searchkit.collection.ingest import Writer
 from searchkit.collection.manifest import Manifest, check_manifest, manifest_of
 from searchkit.collection.passages import RecordStream, checked_ids
@@ -23,7 +23,7 @@ from searchkit.collection.schema import (
     window_count,
 )
 from searchkit.config import SearchKitConfig
-from searchkit.errors import CollectionError, ConfigError
+from searchkit.errors import CollectionError
 from searchkit.stages import Candidate, Encoder, RetrievalRequest, SparseEncoder
 from searchkit.types import AddReport, Passage, PassageId
 
@@ -137,14 +137,11 @@ class Collection:
             ConfigError: Both or neither are given, or the filter is empty or unusable.
             CollectionError: The collection does not exist.
         """
-        if (ids is None) == (filter is None):
-            raise ConfigError("give exactly one of ids and filter")
+        check_selection(ids, filter)
         if ids is not None:
             keys = [passage_key(passage_id) for passage_id in checked_ids(ids)]
             self._require()
             return self._delete_passages([point_id(key) for key in dict.fromkeys(keys)])
-        if isinstance(filter, Mapping) and not filter:
-            raise ConfigError("an empty filter would delete every passage; name the passages by ids or by a filter")
         self._require()
         matching = [point for page in self._backend.scan(self._native(filter)) for point in page]
         return self._delete_passages(first_points(matching))

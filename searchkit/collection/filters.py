@@ -100,6 +100,18 @@ def parse_filter(raw: Mapping[Any, Any]) -> All:
     return All(tuple(_field(key, value) for key, value in raw.items()))
 
 
+def check_selection(ids: object, condition: object) -> None:
+    """Check that passages to be deleted are named by ids or by a filter that leaves some out.
+
+    Raises:
+        ConfigError: Both or neither are given, or the filter is empty.
+    """
+    if (ids is None) == (condition is None):
+        raise ConfigError("give exactly one of ids and filter")
+    if isinstance(condition, Mapping) and not condition:
+        raise ConfigError("an empty filter would delete every passage; name the passages by ids or by a filter")
+
+
 def payload_path(key: str, root: str = METADATA) -> str:
     """Return the payload path of a metadata key such as ``author.name``.
 

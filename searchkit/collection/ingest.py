@@ -111,7 +111,7 @@ class Writer:
         with ExitStack() as session:
             run = _Run(session)
             try:
-                for batch in _batches(stream, self.config.batch_size):
+                for batch in batches(stream, self.config.batch_size):
                     self._write_batch(self._without_repeats(batch, run), run)
                     if on_progress is not None:
                         on_progress(len(batch))
@@ -188,7 +188,8 @@ class Writer:
         ]
         size = self.config.batch_size
         parts = [texts[start : start + size] for start in range(0, len(texts), size)]
-        dense = [checked_vectors(self.encoder.encode_passages(part), len(part), self.manifest) for part in parts]
+        made_by = self.manifest.encoder
+        dense = [checked_vectors(self.encoder.encode_passages(part), len(part), made_by) for part in parts]
         sparse = checked_sparse(self.sparse_encoder.encode_passages(texts), len(texts))
         return dense[0] if len(dense) == 1 else np.concatenate(dense), sparse
 
@@ -276,7 +277,8 @@ def _payload(record: Record, window: Window) -> dict[str, object]:
     return payload
 
 
-def _batches(records: Iterable[Record], size: int) -> Iterator[list[Record]]:
+def batches(records: Iterable[Record], size: int) -> Iterator[list[Record]]:
+    """Yield records in order, ``size`` at most at a time, fewer where their texts are long."""
     batch: list[Record] = []
     chars = 0
     for record in records:

@@ -1,5 +1,7 @@
 """How other tools lay out a collection: detection from sampled payloads, and reading their passages back. Pure.
 
+Writing them is the business of `searchkit.collection.layout_payloads`.
+
 langchain     {page_content, metadata: {...}}                      LangChain for Python
 langchainjs   {content, metadata: {...}}                           LangChain.js
 llamaindex    {..., _node_content: "{json}", _node_type, doc_id}   LlamaIndex; the text lies inside the JSON
@@ -48,6 +50,12 @@ class Layout:
     dense_names: tuple[str, ...] = ("",)
     sparse_names: tuple[str, ...] = ()
 
+    @property
+    def hidden_keys(self) -> frozenset[str]:
+        """Payload keys that are no metadata."""
+        places = {self.text_key, self.metadata_root, self.id_key or ""} - {""}
+        return self.own_keys | places
+
     def text_of(self, payload: Payload, point: PassageId) -> str | None:
         """Return the text; ``None`` where there is none.
 
@@ -60,7 +68,7 @@ class Layout:
 
     def metadata_of(self, payload: Payload) -> dict[str, Any]:
         """Return the metadata without what is the tool's own; keys beside a metadata object are kept as well."""
-        hidden = {self.text_key, self.metadata_root, self.id_key} | self.own_keys
+        hidden = self.hidden_keys
         beside = {key: value for key, value in payload.items() if key not in hidden}
         inside = payload.get(self.metadata_root) if self.metadata_root else None
         return {**beside, **inside} if isinstance(inside, Mapping) else beside
@@ -95,6 +103,11 @@ _HAYSTACK = Layout(
 )
 _MCP = Layout("mcp", "document", "metadata")
 _FASTEMBED = Layout("fastembed", "document", sparse_names=("fast-sparse-bm25",))
+
+TEXT_KEYS_OF_TOOLS = frozenset(
+    layout.text_key for layout in (_LANGCHAIN, _LANGCHAINJS, _LLAMAINDEX, _HAYSTACK, _MCP, _FASTEMBED)
+)
+"""Where any of these tools keeps its text."""
 
 
 @dataclass(frozen=True, slots=True)

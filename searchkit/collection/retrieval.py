@@ -96,7 +96,7 @@ def _search(request: RetrievalRequest, native: Any, manifest: Manifest, config: 
         raise ConfigError(f"a request's depth is an integer of at least 1, not {request.depth!r}")
     dense = None
     if request.dense is not None:
-        dense = checked_vectors([request.dense], 1, manifest)[0].tolist()
+        dense = checked_vectors([request.dense], 1, manifest.encoder)[0].tolist()
     limit = math.ceil(request.depth * config.fusion.leg_depth_factor)
     return _Search((dense, request.sparse), native, request.depth, limit)
 

@@ -7,20 +7,19 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from searchkit.collection.manifest import Manifest
 from searchkit.errors import EncodingError
-from searchkit.stages import SparseVector, Vectors
+from searchkit.stages import EncoderFingerprint, SparseVector, Vectors
 
 _SMALLEST_NORM = 1e-6
 
 
-def checked_vectors(vectors: object, count: int, manifest: Manifest) -> Vectors:
+def checked_vectors(vectors: object, count: int, encoder: EncoderFingerprint) -> Vectors:
     """Return dense vectors of shape ``(count, dimension)`` as they came from an encoder.
 
     Raises:
         EncodingError: They have another shape, are not finite, or have no direction.
     """
-    name, dimension = manifest.encoder.model, manifest.encoder.dimension
+    name, dimension = encoder.model, encoder.dimension
     array = np.asarray(vectors, dtype=np.float32)
     if array.shape != (count, dimension):
         raise EncodingError(

@@ -56,6 +56,19 @@ def connect(url: str, api_key: str | None, timeout_s: float) -> QdrantClient:
         raise ConfigError(f"{url!r} is not the address of a Qdrant server: {error}; write http://host:6333") from error
 
 
+def is_local(client: QdrantClient) -> bool:
+    """Return whether the client is qdrant-client's own imitation of the engine, in memory or in a folder."""
+    return client.init_options.get("location") == ":memory:" or client.init_options.get("path") is not None
+
+
+def lock_of(client: QdrantClient) -> AbstractContextManager[Any]:
+    """Return what a call of the client is made under.
+
+    The local mode loses points when threads write and read at once; a server does not.
+    """
+    return _local_locks.setdefault(client, threading.RLock()) if is_local(client) else nullcontext()
+
+
 class ClientBackend:
     """A collection that a ``QdrantClient`` reaches.
 
@@ -83,10 +96,8 @@ class ClientBackend:
         self._is_closed = False
         self._is_open = False
         self._write_lock = threading.RLock()
-        options = client.init_options
-        self._is_local = options.get("location") == ":memory:" or options.get("path") is not None
-        # The local mode loses points when threads write and read at once; a server does not.
-        self._lock = _local_locks.setdefault(client, threading.RLock()) if self._is_local else nullcontext()
+        self._is_local = is_local(client)
+        self._lock = lock_of(client)
 
     @property
     def location(self) -> str:

@@ -31,6 +31,8 @@ METADATA = {
 QUESTION = "how are hairdressers paid"
 POINTS = {name: str(uuid.uuid5(uuid.NAMESPACE_URL, name)) for name in TEXTS}
 
+HAYSTACK = uuid.UUID("3896d314-1e95-4a3a-b45a-945f9f0b541d")  # its points are numbered in this namespace
+
 
 def _llama(name: str, *, is_new: bool = False) -> dict[str, Any]:
     body: dict[str, Any] = {"text_resource": {"text": TEXTS[name]}} if is_new else {"text": TEXTS[name]}
@@ -91,7 +93,9 @@ def write(
             vector[sparse] = models.SparseVector(indices=one.indices, values=one.values)
             if sparse_indices is not None:
                 vector[sparse] = models.SparseVector(indices=sparse_indices, values=[1.0] * len(sparse_indices))
-        points.append(models.PointStruct(id=POINTS[name], vector=vector, payload=payload(name)))
+        body = payload(name)
+        point = POINTS[name] if "meta" not in body else str(uuid.uuid5(HAYSTACK, body["id"]))
+        points.append(models.PointStruct(id=point, vector=vector, payload=body))
     client.upsert("theirs", points)
 
 
