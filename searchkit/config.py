@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from searchkit.types import Frozen
 
@@ -68,6 +68,99 @@ class HnswConfig(Frozen):
     m: int | None = Field(default=None, ge=0)
     ef_construct: int | None = Field(default=None, ge=4)
     ef_search: int | None = Field(default=128, ge=1)
+
+
+class RetryConfig(Frozen):
+    """How requests to a server are repeated: after transport errors and the statuses 408, 429 and 5xx, never others.
+
+    Attributes:
+        attempts: Times that a request is sent at most; 1 never repeats.
+        base_s: The first wait is random, up to this many seconds; each further one up to twice as much.
+        cap_s: No wait of ours is longer.
+        longest_wait_s: Longest wait that a server may ask for (Retry-After); a longer one is an error at once.
+    """
+
+    attempts: int = Field(default=4, ge=1, le=20)
+    base_s: float = Field(default=0.1, gt=0)
+    cap_s: float = Field(default=5.0, gt=0)
+    longest_wait_s: float = Field(default=60.0, ge=0)
+
+
+class CircuitBreakerConfig(Frozen):
+    """When a failing server is left alone: requests then fail at once, until one probe is answered.
+
+    Attributes:
+        failures: Failed requests in a row (transport errors and 5xx) that open the circuit; ``None`` never does.
+        open_s: Seconds until the probe.
+    """
+
+    failures: int | None = Field(default=8, ge=1)
+    open_s: float = Field(default=5.0, gt=0)
+
+
+class StorageConfig(Frozen):
+    """How a server or a cluster keeps a collection that is created; ``None`` leaves a value to the server.
+
+    The settings of a collection that exists are not changed. The embedded engine and the in-memory mode ignore them.
+
+    Attributes:
+        shard_number: Shards of the collection.
+        replication_factor: Copies of each shard.
+        write_consistency_factor: Copies that must have a write before it is acknowledged.
+        quantization: "scalar" keeps a copy of the dense vectors in 8 bits a number, "binary" in one; candidates are
+            scored again with the full vectors.
+        quantized_in_ram: Whether that copy stays in memory.
+        oversampling: Candidates taken by the copy, as a multiple of those wanted.
+        vectors_on_disk: Whether the full dense vectors are read from disk.
+        payload_on_disk: Whether texts and metadata are.
+        hnsw_on_disk: Whether the index of the dense vectors is.
+    """
+
+    shard_number: int | None = Field(default=None, ge=1)
+    replication_factor: int | None = Field(default=None, ge=1)
+    write_consistency_factor: int | None = Field(default=None, ge=1)
+    quantization: Literal["none", "scalar", "binary"] = "none"
+    quantized_in_ram: bool = True
+    oversampling: float = Field(default=2.0, ge=1)
+    vectors_on_disk: bool | None = None
+    payload_on_disk: bool | None = None
+    hnsw_on_disk: bool | None = None
+
+
+class ServerConfig(Frozen):
+    """How a Qdrant server or cluster is reached. Of a client of yours, ``retry``, ``breaker`` and ``storage`` apply.
+
+    Attributes:
+        prefer_grpc: Whether points go over gRPC instead of REST.
+        grpc_port: Port of gRPC.
+        verify_tls: Whether the server's certificate is checked; only REST can leave it.
+        ca_file: File with the certificates that are trusted, instead of those of certifi.
+        connect_timeout_s: Seconds until a connection must stand.
+        read_timeout_s: Longest silence of the server; the whole request is bounded by `SearchKitConfig.timeout_s`.
+        pool_size: Connections at most.
+        retry: Repeated requests.
+        breaker: Circuit breaker.
+        storage: How a new collection is kept.
+    """
+
+    prefer_grpc: bool = False
+    grpc_port: int = Field(default=6334, ge=1, le=65535)
+    verify_tls: bool = True
+    ca_file: str | None = None
+    connect_timeout_s: float = Field(default=5.0, gt=0)
+    read_timeout_s: float | None = Field(default=None, gt=0)
+    pool_size: int = Field(default=32, ge=1)
+    retry: RetryConfig = RetryConfig()
+    breaker: CircuitBreakerConfig = CircuitBreakerConfig()
+    storage: StorageConfig = StorageConfig()
+
+    @model_validator(mode="after")
+    def _can_be_met(self) -> ServerConfig:
+        if self.prefer_grpc and not self.verify_tls:
+            raise ValueError("gRPC always checks certificates: name yours in ca_file instead of verify_tls=False")
+        if not self.verify_tls and self.ca_file is not None:
+            raise ValueError("ca_file means nothing with verify_tls=False; leave one of them out")
+        return self
 
 
 class Calibration(Frozen):
@@ -154,7 +247,8 @@ class SearchKitConfig(Frozen):
         adaptive_depth: Stops stage 2 early where that costs nothing; ``None`` scores every candidate.
         score_cache_bytes: Memory for scores of pairs that were asked before; 0 keeps none.
         on_rerank_error: "degrade" answers in first-stage order and says so; "raise" raises the error.
-        timeout_s: Seconds that one request to a Qdrant server may take.
+        timeout_s: Seconds that one request to a Qdrant server may take, from its first byte to the answer's last.
+        server: Connection to a Qdrant server or cluster, and how it keeps a new collection.
         vector_name: Name of the dense vector in the collection.
         sparse_vector_name: Name of the BM25 vector.
     """
@@ -170,5 +264,6 @@ class SearchKitConfig(Frozen):
     score_cache_bytes: int = Field(default=64 * 2**20, ge=0)
     on_rerank_error: Literal["degrade", "raise"] = "degrade"
     timeout_s: float = Field(default=30.0, gt=0)
+    server: ServerConfig = ServerConfig()
     vector_name: str = Field(default="dense", min_length=1)
     sparse_vector_name: str = Field(default="bm25", min_length=1)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
@@ -46,3 +48,21 @@ class Deadline:
     def earlier(self, seconds: float) -> Deadline:
         """Return a deadline so many seconds before this one, cancelled with it."""
         return Deadline(self.at - seconds, self.cancelled)
+
+
+_CURRENT: ContextVar[Deadline | None] = ContextVar("searchkit_deadline", default=None)
+
+
+@contextmanager
+def bound_by(deadline: Deadline) -> Iterator[None]:
+    """Let everything called in this context, in this thread or one that copies the context, see ``deadline``."""
+    token = _CURRENT.set(deadline)
+    try:
+        yield
+    finally:
+        _CURRENT.reset(token)
+
+
+def current_deadline() -> Deadline:
+    """Return the deadline of the search on whose behalf the caller runs; one at infinity outside of a search."""
+    return _CURRENT.get() or Deadline()

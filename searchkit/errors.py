@@ -7,6 +7,7 @@
     │   ├── CollectionError                the collection is missing, foreign, locked, damaged or made otherwise
     │   ├── PayloadError (ValueError)      a passage, an id or a stored payload is unusable
     │   ├── EncodingError                  a bi-encoder could not be loaded or returned unusable vectors
+    │   ├── CircuitOpenError               a server failed so often that it is not asked for a while
     │   └── RetrievalTimeoutError (TimeoutError)
     └── RerankError                        stage 2 failed
         ├── ModelLoadError                 a cross-encoder could not be found or loaded
@@ -59,6 +60,23 @@ class PayloadError(RetrievalError, ValueError):
 
 class EncodingError(RetrievalError):
     """A bi-encoder could not be loaded or returned vectors that cannot be used."""
+
+
+class CircuitOpenError(RetrievalError):
+    """A server failed several times in a row, so nothing was sent to it.
+
+    Args:
+        message: What failed last and when the next request is let through.
+        retry_after_s: Seconds until then.
+    """
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(message)
+
+    def __reduce__(self) -> tuple[type[CircuitOpenError], tuple[str, float]]:
+        """Pickle by both arguments of the constructor."""
+        return type(self), (str(self), self.retry_after_s)
 
 
 class RetrievalTimeoutError(RetrievalError, TimeoutError):

@@ -10,7 +10,7 @@ from typing import TypeVar
 from searchkit.assembly import make_hits, one_per_group
 from searchkit.bounded import BoundedThreads, StillRunningError
 from searchkit.config import SearchKitConfig
-from searchkit.deadline import Deadline
+from searchkit.deadline import Deadline, bound_by
 from searchkit.errors import RetrievalTimeoutError
 from searchkit.request import SearchRequest
 from searchkit.second_stage import Outcome, SecondStage
@@ -137,7 +137,8 @@ class TwoStagePipeline:
 
     def _within(self, deadline: Deadline, work: Callable[[], T], what: str) -> T:
         try:
-            return self._threads.run(work, deadline)
+            with bound_by(deadline):
+                return self._threads.run(work, deadline)
         except StillRunningError as error:
             raise RetrievalTimeoutError(
                 f"the deadline passed before {what}: raise deadline_s, or lower candidate_depth"

@@ -18,7 +18,8 @@ from searchkit.collection.attach_vectors import (
 )
 from searchkit.collection.attached import AttachedCollection, Attachment
 from searchkit.collection.attached_writing import AttachedWriter
-from searchkit.collection.backends.client import MANIFEST_KEY, connect, lock_of
+from searchkit.collection.backends.client import MANIFEST_KEY
+from searchkit.collection.backends.client_connection import connect, lock_of
 from searchkit.collection.backends.client_errors import mapped_client_errors
 from searchkit.collection.layouts import TEXT_KEYS_OF_TOOLS, DenseVector, choose_dense, choose_sparse, detect_layout
 from searchkit.config import SearchKitConfig
@@ -80,7 +81,7 @@ def _client(client: Any, url: str | None, api_key: str | None, config: SearchKit
     if (client is None) == (url is None):
         raise ConfigError("a collection is attached through client= or through url=; pass one of them")
     if url is not None:
-        return connect(url, api_key, config.timeout_s)
+        return connect(url, api_key, config)
     if not isinstance(client, QdrantClient):
         raise ConfigError(f"client is a qdrant_client.QdrantClient, not {type(client).__name__}; asearch works with it")
     return client

@@ -15,7 +15,7 @@ from qdrant_client import QdrantClient, models
 from searchkit.collection.attached_filters import native_filter
 from searchkit.collection.attached_writing import AttachedWriter
 from searchkit.collection.backends.base import SCAN_PAGE
-from searchkit.collection.backends.client import is_local, lock_of
+from searchkit.collection.backends.client_connection import is_local, lock_of
 from searchkit.collection.backends.client_errors import mapped_client_errors
 from searchkit.collection.filters import check_selection
 from searchkit.collection.fusion import Fused, Leg, fuse, rank_leg

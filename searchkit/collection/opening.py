@@ -67,7 +67,8 @@ def _embedded(path: str | Path, name: str, config: SearchKitConfig) -> Backend:
 
 
 def _remote(name: str, url: str | None, client: Any, api_key: str | None, config: SearchKitConfig) -> Backend:
-    from searchkit.collection.backends.client import ClientBackend, connect
+    from searchkit.collection.backends.client import ClientBackend
+    from searchkit.collection.backends.client_connection import connect, without_password
 
     if not name or len(name) > _MAX_NAME_CHARS or not name.isprintable() or "/" in name:
         raise ConfigError(
@@ -75,12 +76,4 @@ def _remote(name: str, url: str | None, client: Any, api_key: str | None, config
         )
     if url is None:
         return ClientBackend(client, name, config, place="the given client", is_owner=False)
-    return ClientBackend(
-        connect(url, api_key, config.timeout_s), name, config, place=_without_password(url), is_owner=True
-    )
-
-
-def _without_password(url: str) -> str:
-    """Return an address as it may stand in a message."""
-    scheme, separator, rest = url.rpartition("://")
-    return scheme + separator + rest.rpartition("@")[2]
+    return ClientBackend(connect(url, api_key, config), name, config, place=without_password(url), is_owner=True)

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import math
 import threading
-import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from typing import Any, TypeVar
 
 from qdrant_client import QdrantClient, models
 
 from searchkit.collection.backends.base import SCAN_PAGE, LegQuery, Point
-from searchkit.collection.backends.client_errors import (
-    MissingCollectionError,
-    RequestTooLargeError,
-    mapped_client_errors,
-)
+from searchkit.collection.backends.client_calls import ClientCalls
+from searchkit.collection.backends.client_connection import is_local, lock_of
+from searchkit.collection.backends.client_errors import MissingCollectionError, RequestTooLargeError
 from searchkit.collection.backends.client_filters import accept, render
-from searchkit.collection.backends.client_requests import integer_of, leg_request, point_struct, request_parts
+from searchkit.collection.backends.client_requests import creation, integer_of, leg_request, point_struct, request_parts
 from searchkit.collection.filters import Condition, payload_path
 from searchkit.collection.manifest import Manifest, read_manifest
 from searchkit.collection.schema import FLAGS, HASH, ID, METADATA, WINDOW_INDEX, uuid_text
 from searchkit.config import FilterFieldType, SearchKitConfig
-from searchkit.errors import CollectionError, ConfigError, PayloadError, RetrievalError
+from searchkit.errors import CollectionError, ConfigError, PayloadError, RetrievalError, RetrievalTimeoutError
+
+T = TypeVar("T")
 
 MANIFEST_KEY = "searchkit"
 """Where the manifest lies in the collection's metadata."""
@@ -39,34 +37,6 @@ _INDEX_TYPES: Mapping[FilterFieldType, models.PayloadSchemaType] = {
     "datetime": models.PayloadSchemaType.DATETIME,
     "text": models.PayloadSchemaType.TEXT,
 }
-
-_local_locks: weakref.WeakKeyDictionary[QdrantClient, threading.RLock] = weakref.WeakKeyDictionary()
-
-
-def connect(url: str, api_key: str | None, timeout_s: float) -> QdrantClient:
-    """Return a client for a server; nothing is sent yet.
-
-    Raises:
-        ConfigError: The address cannot be one.
-    """
-    try:
-        # The check of versions is a request whose failure is a mere warning; the first real request says it better.
-        return QdrantClient(url=url, api_key=api_key, timeout=math.ceil(timeout_s), check_compatibility=False)
-    except ValueError as error:
-        raise ConfigError(f"{url!r} is not the address of a Qdrant server: {error}; write http://host:6333") from error
-
-
-def is_local(client: QdrantClient) -> bool:
-    """Return whether the client is qdrant-client's own imitation of the engine, in memory or in a folder."""
-    return client.init_options.get("location") == ":memory:" or client.init_options.get("path") is not None
-
-
-def lock_of(client: QdrantClient) -> AbstractContextManager[Any]:
-    """Return what a call of the client is made under.
-
-    The local mode loses points when threads write and read at once; a server does not.
-    """
-    return _local_locks.setdefault(client, threading.RLock()) if is_local(client) else nullcontext()
 
 
 class ClientBackend:
@@ -97,7 +67,7 @@ class ClientBackend:
         self._is_open = False
         self._write_lock = threading.RLock()
         self._is_local = is_local(client)
-        self._lock = lock_of(client)
+        self._calls = ClientCalls(name, self.location, config, lock_of(client) if self._is_local else None)
 
     @property
     def location(self) -> str:
@@ -112,8 +82,7 @@ class ClientBackend:
     def find_manifest(self) -> Manifest | None:
         """Read the manifest from the collection's metadata."""
         try:
-            with self._calling("open"):
-                info = self._client.get_collection(self._name)
+            info = self._call("open", lambda: self._client.get_collection(self._name))
         except MissingCollectionError:
             return None
         metadata = info.config.metadata or {}
@@ -126,23 +95,10 @@ class ClientBackend:
 
     def create(self, manifest: Manifest) -> Manifest:
         """Create the collection with its manifest in one request, so that it never exists without."""
-        hnsw = self._config.hnsw
-        dense = models.VectorParams(
-            size=manifest.encoder.dimension,
-            distance=models.Distance.COSINE,
-            hnsw_config=models.HnswConfigDiff(m=hnsw.m, ef_construct=hnsw.ef_construct),
-        )
+        arguments = creation(manifest, self._config, {MANIFEST_KEY: manifest.model_dump()})
         failure = None
         try:
-            with self._calling("create"):
-                self._client.create_collection(
-                    self._name,
-                    vectors_config={manifest.dense_vector: dense},
-                    sparse_vectors_config={
-                        manifest.sparse_vector: models.SparseVectorParams(modifier=models.Modifier.IDF)
-                    },
-                    metadata={MANIFEST_KEY: manifest.model_dump()},
-                )
+            self._call("create", lambda: self._client.create_collection(self._name, **arguments))
         except RetrievalError as error:  # perhaps because another process was faster
             failure = error
         stored = self.find_manifest()
@@ -181,52 +137,61 @@ class ClientBackend:
     def delete(self, points: Sequence[int]) -> None:
         """Delete points."""
         selector = models.PointIdsList(points=[uuid_text(point) for point in points])
-        with self._calling("delete from"):
-            self._client.delete(self._name, selector, wait=True)
+        self._write("delete from", lambda: self._client.delete(self._name, selector, wait=True))
 
     def invalidate(self, points: Sequence[int]) -> None:
         """Empty the content hash of passages."""
-        with self._calling("write to"):
-            self._client.set_payload(self._name, {HASH: ""}, [uuid_text(point) for point in points], wait=True)
+        ids: list[Any] = [uuid_text(point) for point in points]
+        self._write("write to", lambda: self._client.set_payload(self._name, {HASH: ""}, ids, wait=True))
 
     def existing(self, points: Sequence[int]) -> list[int]:
         """Return those of ``points`` that are there."""
-        return [integer_of(record.id) for record in self._retrieve(points, with_payload=False)]
+        return list(self._retrieve(points, with_payload=False))
 
     def fetch(self, points: Sequence[int], fields: Sequence[str] | None = None) -> dict[int, Mapping[str, Any]]:
         """Return payloads by point id."""
-        records = self._retrieve(points, with_payload=True if fields is None else list(fields))
-        return {integer_of(record.id): record.payload or {} for record in records}
+        return self._retrieve(points, with_payload=True if fields is None else list(fields))
 
     def query(self, legs: Sequence[LegQuery]) -> list[list[tuple[int, float]]]:
         """Run all legs in one request."""
         requests = [leg_request(leg, self._config, is_local=self._is_local) for leg in legs]
-        with self._calling("search"):
-            answers = self._client.query_batch_points(self._name, requests)
         digits = _LOCAL_DIGITS if self._is_local else None
-        return [
-            [
-                (integer_of(point.id), point.score if digits is None else round(point.score, digits))
-                for point in answer.points
+
+        def ask() -> list[list[tuple[int, float]]]:
+            answers = self._client.query_batch_points(self._name, requests)
+            return [
+                [
+                    (integer_of(point.id), point.score if digits is None else round(point.score, digits))
+                    for point in answer.points
+                ]
+                for answer in answers
             ]
-            for answer in answers
-        ]
+
+        answers = self._call("search", ask)
+        if len(answers) != len(legs):
+            raise RetrievalError(
+                f"cannot search {self.location}: {len(answers)} answers came for {len(legs)} searches; check the url"
+            )
+        return answers
 
     def count(self, native: Any) -> int:
         """Return the number of points that match."""
-        with self._calling("count"):
-            return self._client.count(self._name, native, exact=True).count
+        return self._call("count", lambda: self._client.count(self._name, native, exact=True).count)
 
     def scan(self, native: Any) -> Iterator[list[int]]:
         """Return the ids of all points that match, page by page."""
         offset: Any = None
+
+        def page() -> tuple[list[int], Any]:
+            records, following = self._client.scroll(
+                self._name, native, limit=SCAN_PAGE, offset=offset, with_payload=False
+            )
+            return [integer_of(record.id) for record in records], following
+
         while True:
-            with self._calling("read"):
-                records, offset = self._client.scroll(
-                    self._name, native, limit=SCAN_PAGE, offset=offset, with_payload=False
-                )
-            if records:
-                yield [integer_of(record.id) for record in records]
+            points, offset = self._call("read", page)
+            if points:
+                yield points
             if offset is None:
                 return
 
@@ -244,25 +209,36 @@ class ClientBackend:
             self._client.close()
         self._is_closed = True
 
-    @contextmanager
-    def _calling(self, action: str) -> Iterator[None]:
+    def _call(self, action: str, call: Callable[[], T]) -> T:
         if self._is_closed:
             raise CollectionError(f"{self.location} is closed; open it again with a new SearchKit")
-        with self._lock, mapped_client_errors(self.location, action):
-            yield
+        return self._calls.run(action, call)
 
-    def _retrieve(self, points: Sequence[int], *, with_payload: bool | list[str]) -> list[models.Record]:
+    def _write(self, action: str, call: Callable[[], models.UpdateResult]) -> None:
+        """Write, and do not return before the server says that it is done."""
+        result = self._call(action, call)
+        if result.status != models.UpdateStatus.COMPLETED:
+            raise RetrievalTimeoutError(
+                f"cannot {action} {self.location}: the server has taken the request but not carried it out (status "
+                f"{result.status.value!r}); repeat the call, which writes nothing twice"
+            )
+
+    def _retrieve(self, points: Sequence[int], *, with_payload: bool | list[str]) -> dict[int, Mapping[str, Any]]:
         if not points:
-            return []
-        with self._calling("read"):
-            return self._client.retrieve(self._name, [uuid_text(point) for point in points], with_payload)
+            return {}
+        ids = [uuid_text(point) for point in points]
+
+        def read() -> dict[int, Mapping[str, Any]]:
+            records = self._client.retrieve(self._name, ids, with_payload)
+            return {integer_of(record.id): record.payload or {} for record in records}
+
+        return self._call("read", read)
 
     def _send(self, points: Sequence[Point]) -> None:
         """Send one request; in halves if the server finds it too large."""
         structs = [point_struct(point, self._config) for point in points]
         try:
-            with self._calling("write to"):
-                self._client.upsert(self._name, structs, wait=True)
+            self._write("write to", lambda: self._client.upsert(self._name, structs, wait=True))
         except RequestTooLargeError as error:
             if len(points) == 1:
                 raise PayloadError(
@@ -277,7 +253,9 @@ class ClientBackend:
         wanted = {WINDOW_INDEX: models.PayloadSchemaType.INTEGER}
         for name, kind in self._config.filter_fields.items():
             wanted[payload_path(name, FLAGS if kind == "bool" else METADATA)] = _INDEX_TYPES[kind]
-        with self._calling("index"):
-            present = self._client.get_collection(self._name).payload_schema
-            for path in sorted(wanted.keys() - present.keys()):
-                self._client.create_payload_index(self._name, path, wanted[path], wait=True)
+        present = self._call("index", lambda: self._client.get_collection(self._name)).payload_schema
+        for path in sorted(wanted.keys() - present.keys()):
+            self._index(path, wanted[path])
+
+    def _index(self, path: str, kind: models.PayloadSchemaType) -> None:
+        self._write("index", lambda: self._client.create_payload_index(self._name, path, kind, wait=True))

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import grpc  # type: ignore[import-untyped]
+import httpcore
 import httpx
 from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError
 from qdrant_client.common.client_exceptions import QdrantException, ResourceExhaustedResponse
 from qdrant_client.http.exceptions import ApiException, ResponseHandlingException, UnexpectedResponse
 
+from searchkit.collection.backends.missing_index import missing_index
 from searchkit.errors import CollectionError, ConfigError, RetrievalError, RetrievalTimeoutError, SearchkitError
 
 VENDOR_EXCEPTIONS = (
@@ -20,15 +23,33 @@ VENDOR_EXCEPTIONS = (
     QdrantException,
     grpc.RpcError,
     httpx.HTTPError,
+    httpx.InvalidURL,
+    httpcore.TimeoutException,
+    httpcore.NetworkError,
+    httpcore.ProtocolError,
+    httpcore.UnsupportedProtocol,
+    httpcore.ProxyError,
     json.JSONDecodeError,
     PydanticSerializationError,
     ValidationError,
     ValueError,  # the local mode's way to say "not found" and "wrong vector"
     RuntimeError,  # the local mode's way to say "closed"
+    AssertionError,  # the client's way to say that an answer holds no result
 )
 """Everything that a call of the client may raise by the vendor's design."""
 
-_GRPC_TIMEOUT, _GRPC_MISSING, _GRPC_TOO_LARGE = "DEADLINE_EXCEEDED", "NOT_FOUND", "RESOURCE_EXHAUSTED"
+_TIMEOUTS = (httpx.TimeoutException, httpcore.TimeoutException)
+_UNREACHED = (httpx.ConnectError, httpcore.ConnectError)
+_NONSENSE = (json.JSONDecodeError, ValidationError, AssertionError)
+_TRANSPORT = (
+    httpx.HTTPError,
+    httpcore.TimeoutException,
+    httpcore.NetworkError,
+    httpcore.ProtocolError,
+    json.JSONDecodeError,
+    AssertionError,
+)
+_TOO_LARGE = ("larger than allowed", "larger than max", "length too large")
 
 
 class RequestTooLargeError(RetrievalError):
@@ -40,52 +61,53 @@ class MissingCollectionError(CollectionError):
 
 
 @contextmanager
-def mapped_client_errors(location: str, action: str) -> Iterator[None]:
+def mapped_client_errors(location: str, action: str, collection: str | None = None) -> Iterator[None]:
     """Turn the client's exceptions into one of our errors, which names ``location`` and what was tried."""
     try:
         yield
     except SearchkitError:
         raise
     except VENDOR_EXCEPTIONS as error:
-        raise meaning_of(error, f"cannot {action} {location}") from error
+        raise meaning_of(error, f"cannot {action} {location}", collection) from error
 
 
-def meaning_of(error: Exception, failure: str) -> SearchkitError:
+def meaning_of(error: Exception, failure: str, collection: str | None = None) -> SearchkitError:
     """Return our error for one of the vendor's.
 
     Args:
         error: The vendor's exception.
         failure: What could not be done, as the beginning of a sentence.
+        collection: Name of the collection, for calls that the message recommends.
     """
     if isinstance(error, UnexpectedResponse):
-        return _of_status(error, failure)
-    if isinstance(error, ResponseHandlingException):
-        return _of_transport(error.source, failure)
-    if isinstance(error, (httpx.HTTPError, json.JSONDecodeError)):
-        return _of_transport(error, failure)
-    if isinstance(error, ResourceExhaustedResponse):
-        return RetrievalError(
-            f"{failure}: the server is overloaded and asks to wait {error.retry_after_s} s; repeat the call then"
-        )
+        return _of_status(error.status_code or 0, _said(error), failure, collection)
+    if isinstance(error, (ResponseHandlingException, *_TRANSPORT)):
+        return _of_transport(error.source if isinstance(error, ResponseHandlingException) else error, failure)
+    if isinstance(error, QdrantException):
+        return _of_overload(error, failure)
     if isinstance(error, grpc.RpcError):
-        return _of_grpc(error, failure)
+        return _of_grpc(error, failure, collection)
     return _of_local(error, failure)
 
 
-def _of_status(error: UnexpectedResponse, failure: str) -> SearchkitError:
-    said = _said(error)
-    status = error.status_code or 0
+def _of_overload(error: QdrantException, failure: str) -> RetrievalError:
+    if isinstance(error, ResourceExhaustedResponse):
+        asked = f"is overloaded and asks to wait {error.retry_after_s} s; repeat the call then"
+    else:
+        asked = f"is overloaded [{error}]; repeat the call later"
+    return RetrievalError(f"{failure}: the server {asked}")
+
+
+def _of_status(status: int, said: str, failure: str, collection: str | None) -> SearchkitError:
+    wanted = missing_index(said, collection)
+    if wanted is not None:
+        return ConfigError(f"{failure}: {wanted}")
     if status in {401, 403}:
-        return CollectionError(f"{failure}: the server refuses the API key (status {status}); check api_key")
+        return CollectionError(f"{failure}: the server refuses the API key (status {status}) [{said}]; check api_key")
     if status == 404:
         return MissingCollectionError(f"{failure}: the server does not have it [{said}]; add passages first")
-    if status == 413 or (status == 400 and "larger than allowed" in said):
+    if status == 413 or (status == 400 and is_too_large(said)):
         return RequestTooLargeError(f"{failure}: the request is larger than the server allows [{said}]")
-    if status == 400 and "Index required" in said:
-        return ConfigError(
-            f"{failure}: the server filters indexed fields only [{said}]; declare the field in "
-            "SearchKitConfig.filter_fields"
-        )
     if status in {408, 504}:
         return RetrievalTimeoutError(f"{failure}: the server gave up (status {status}) [{said}]")
     return RetrievalError(f"{failure}: the server answers with status {status} [{said}]")
@@ -100,28 +122,63 @@ def _said(error: UnexpectedResponse) -> str:
 
 
 def _of_transport(source: Exception, failure: str) -> SearchkitError:
-    detail = f"{type(source).__name__}: {source}"
-    if isinstance(source, httpx.TimeoutException):
+    detail = f"{type(source).__name__}: {source}"[:200]
+    if isinstance(source, _TIMEOUTS):
         return RetrievalTimeoutError(
             f"{failure}: no answer in time [{detail}]; raise SearchKitConfig.timeout_s or look at the server's load"
         )
-    if isinstance(source, httpx.ConnectError):
+    if is_tls_refusal(source):
+        return CollectionError(
+            f"{failure}: the secure connection fails [{detail}]; name the server's certificates in "
+            "SearchKitConfig.server.ca_file, or correct the url"
+        )
+    if isinstance(source, _UNREACHED):
         return CollectionError(f"{failure}: no server can be reached there [{detail}]; start it or correct the url")
-    if isinstance(source, (json.JSONDecodeError, ValidationError)):
-        return RetrievalError(f"{failure}: the answer is not one of a Qdrant server [{detail[:200]}]; check the url")
+    if isinstance(source, _NONSENSE):
+        return RetrievalError(f"{failure}: the answer is not one of a Qdrant server [{detail}]; check the url")
     return RetrievalError(f"{failure}: the connection broke [{detail}]; repeat the call")
 
 
-def _of_grpc(error: grpc.RpcError, failure: str) -> SearchkitError:
-    code = error.code().name if isinstance(error, grpc.Call) else type(error).__name__
-    detail = error.details() if isinstance(error, grpc.Call) else str(error)
-    if code == _GRPC_TIMEOUT:
+def is_tls_refusal(source: BaseException | None) -> bool:
+    """Return whether a connection failed for its certificate or its protocol, which no repetition mends."""
+    while source is not None:
+        if isinstance(source, ssl.SSLError):
+            return not isinstance(source, (ssl.SSLEOFError, ssl.SSLZeroReturnError))
+        source = source.__cause__
+    return False
+
+
+_GRPC_STATUS = {
+    "UNAUTHENTICATED": 401,
+    "PERMISSION_DENIED": 403,
+    "NOT_FOUND": 404,
+    "INVALID_ARGUMENT": 400,
+    "OUT_OF_RANGE": 400,
+}
+"""gRPC's codes by the HTTP status that stands for the same fault."""
+
+
+def _of_grpc(error: grpc.RpcError, failure: str, collection: str | None) -> SearchkitError:
+    code, detail = grpc_code(error)
+    if code == "DEADLINE_EXCEEDED":
         return RetrievalTimeoutError(f"{failure}: no answer in time; raise SearchKitConfig.timeout_s")
-    if code == _GRPC_MISSING:
-        return MissingCollectionError(f"{failure}: the server does not have it; add passages first")
-    if code == _GRPC_TOO_LARGE:
+    if is_too_large(detail):
         return RequestTooLargeError(f"{failure}: the request is larger than the server allows [{detail}]")
+    if code in _GRPC_STATUS:
+        return _of_status(_GRPC_STATUS[code], detail, failure, collection)
     return RetrievalError(f"{failure}: the server says {code} [{detail}]")
+
+
+def is_too_large(said: str) -> bool:
+    """Return whether a server's words complain about the size of a request."""
+    return any(words in said for words in _TOO_LARGE)
+
+
+def grpc_code(error: grpc.RpcError) -> tuple[str, str]:
+    """Return the name of the status of a gRPC error and its details."""
+    if isinstance(error, grpc.Call):
+        return str(error.code().name), str(error.details())
+    return type(error).__name__, str(error)
 
 
 def _of_local(error: Exception, failure: str) -> SearchkitError:

@@ -9,8 +9,9 @@ from typing import Any
 from qdrant_client import models
 
 from searchkit.collection.backends.base import LegQuery, Point
+from searchkit.collection.manifest import Manifest
 from searchkit.collection.schema import uuid_text
-from searchkit.config import SearchKitConfig
+from searchkit.config import SearchKitConfig, StorageConfig
 from searchkit.stages import SparseVector
 
 _BYTES_PER_NUMBER, _BYTES_PER_TERM, _BYTES_PER_POINT = 21, 33, 200
@@ -34,10 +35,53 @@ def leg_request(leg: LegQuery, config: SearchKitConfig, *, is_local: bool) -> mo
         using, params = config.sparse_vector_name, None
     else:
         query, using = vector, config.vector_name
-        params = None if is_local else models.SearchParams(hnsw_ef=config.hnsw.ef_search)
+        params = None if is_local else _search_params(config)
     return models.QueryRequest(
         query=query, using=using, limit=leg.limit, filter=leg.filter, params=params, with_payload=False
     )
+
+
+def _search_params(config: SearchKitConfig) -> models.SearchParams:
+    storage = config.server.storage
+    quantization = None
+    if storage.quantization != "none":
+        quantization = models.QuantizationSearchParams(rescore=True, oversampling=storage.oversampling)
+    return models.SearchParams(hnsw_ef=config.hnsw.ef_search, quantization=quantization)
+
+
+def creation(manifest: Manifest, config: SearchKitConfig, metadata: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of ``create_collection`` beside the name; what is left to the server is left out."""
+    hnsw, storage = config.hnsw, config.server.storage
+    dense = models.VectorParams(
+        size=manifest.encoder.dimension,
+        distance=models.Distance.COSINE,
+        hnsw_config=models.HnswConfigDiff(m=hnsw.m, ef_construct=hnsw.ef_construct, on_disk=storage.hnsw_on_disk),
+        quantization_config=_quantization(storage),
+        on_disk=storage.vectors_on_disk,
+    )
+    optional = {
+        "shard_number": storage.shard_number,
+        "replication_factor": storage.replication_factor,
+        "write_consistency_factor": storage.write_consistency_factor,
+        "on_disk_payload": storage.payload_on_disk,
+    }
+    return {
+        "vectors_config": {manifest.dense_vector: dense},
+        "sparse_vectors_config": {manifest.sparse_vector: models.SparseVectorParams(modifier=models.Modifier.IDF)},
+        "metadata": metadata,
+        **{name: value for name, value in optional.items() if value is not None},
+    }
+
+
+def _quantization(storage: StorageConfig) -> models.ScalarQuantization | models.BinaryQuantization | None:
+    in_ram = storage.quantized_in_ram
+    if storage.quantization == "scalar":
+        return models.ScalarQuantization(
+            scalar=models.ScalarQuantizationConfig(type=models.ScalarType.INT8, always_ram=in_ram)
+        )
+    if storage.quantization == "binary":
+        return models.BinaryQuantization(binary=models.BinaryQuantizationConfig(always_ram=in_ram))
+    return None
 
 
 def request_parts(points: Sequence[Point], most_bytes: int) -> Iterator[Sequence[Point]]:

@@ -6,7 +6,7 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from qdrant_client import QdrantClient
+from qdrant_client import QdrantClient, models
 from qdrant_client.http.exceptions import UnexpectedResponse
 
 from searchkit.collection import open_collection
@@ -98,6 +98,7 @@ class Remote(QdrantClient):
 
     def create_payload_index(self, collection_name, field_name, field_schema, **arguments):
         self.indexed[field_name] = field_schema
+        return models.UpdateResult(status=models.UpdateStatus.COMPLETED)
 
     def upsert(self, collection_name, points, **arguments):
         self.requests.append([str(one.id) for one in points])
@@ -152,8 +153,9 @@ def test_a_write_that_breaks_between_two_requests_is_repaired_by_adding_again():
     def broken(collection_name, points, **arguments):
         if client.requests[-1:] == [None]:
             raise KeyboardInterrupt
-        whole(collection_name, points, **arguments)
+        result = whole(collection_name, points, **arguments)
         client.requests.append(None)
+        return result
 
     client.requests.clear()
     client.upsert = broken

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import inspect
 import json
+import ssl
 
 import grpc
+import httpcore
 import httpx
 import pytest
 import qdrant_client.common.client_exceptions
@@ -45,7 +47,11 @@ def test_every_exception_class_of_the_client_is_mapped():
     vendors = {
         *classes_of(qdrant_client.common.client_exceptions),
         *classes_of(qdrant_client.http.exceptions),
-        *(kind for kind in classes_of(httpx) if issubclass(kind, httpx.HTTPError)),
+        *(kind for kind in classes_of(httpx) if issubclass(kind, (httpx.HTTPError, httpx.InvalidURL))),
+        *(
+            kind for kind in classes_of(httpcore) if kind is not httpcore.ConnectionNotAvailable
+        ),  # never leaves the pool
+        *(kind for kind in classes_of(grpc) if issubclass(kind, grpc.RpcError)),
     }
     assert len(vendors) > 10
     assert [kind for kind in vendors if not issubclass(kind, VENDOR_EXCEPTIONS)] == []
@@ -67,22 +73,34 @@ def validation_error():
 class Rpc(grpc.RpcError, grpc.Call):
     """An error as gRPC raises it."""
 
-    def __init__(self, code):
+    def __init__(self, code, details="what it says"):
         self._code = code
+        self._details = details
 
     def code(self):
         return self._code
 
     def details(self):
-        return "what it says"
+        return self._details
 
 
 Rpc.__abstractmethods__ = frozenset()
 
+
+def tls_refusal():
+    error = httpcore.ConnectError("certificate verify failed")
+    error.__cause__ = ssl.SSLCertVerificationError("self-signed certificate")
+    return error
+
+
 CASES = [
     (response(400), RetrievalError, r"status 400 \[what it says\]"),
     (response(400, b"<html>proxy</html>"), RetrievalError, "proxy"),
-    (response(400, b'{"status":{"error":"Index required but not found for \\"x\\""}}'), ConfigError, "filter_fields"),
+    (
+        response(400, b'{"status":{"error":"Index required but not found for \\"metadata.x\\""}}'),
+        ConfigError,
+        "filter_fields",
+    ),
     (response(400, b'{"status":{"error":"payload is larger than allowed"}}'), RequestTooLargeError, "larger"),
     (response(401), CollectionError, "api_key"),
     (response(403), CollectionError, "api_key"),
@@ -94,6 +112,13 @@ CASES = [
     (response(504), RetrievalTimeoutError, "504"),
     (response(None), RetrievalError, "status 0"),
     (ResponseHandlingException(httpx.ConnectError("refused")), CollectionError, "no server can be reached"),
+    (ResponseHandlingException(httpcore.ConnectError("refused")), CollectionError, "no server can be reached"),
+    (ResponseHandlingException(httpcore.ReadTimeout("")), RetrievalTimeoutError, "timeout_s"),
+    (ResponseHandlingException(httpcore.RemoteProtocolError("cut")), RetrievalError, "repeat the call"),
+    (ResponseHandlingException(tls_refusal()), CollectionError, "ca_file"),
+    (httpcore.ReadError("reset"), RetrievalError, "repeat the call"),
+    (httpx.InvalidURL("no host"), RetrievalError, "no host"),
+    (AssertionError("Retrieve API returned None result"), RetrievalError, "not one of a Qdrant server"),
     (ResponseHandlingException(httpx.ReadTimeout("")), RetrievalTimeoutError, "timeout_s"),
     (ResponseHandlingException(httpx.PoolTimeout("")), RetrievalTimeoutError, "timeout_s"),
     (ResponseHandlingException(httpx.ReadError("reset")), RetrievalError, "repeat the call"),
@@ -107,7 +132,13 @@ CASES = [
     (validation_error(), RetrievalError, "ValidationError"),
     (Rpc(grpc.StatusCode.DEADLINE_EXCEEDED), RetrievalTimeoutError, "in time"),
     (Rpc(grpc.StatusCode.NOT_FOUND), MissingCollectionError, "add passages first"),
-    (Rpc(grpc.StatusCode.RESOURCE_EXHAUSTED), RequestTooLargeError, "larger"),
+    (Rpc(grpc.StatusCode.RESOURCE_EXHAUSTED), RetrievalError, r"RESOURCE_EXHAUSTED \[what it says\]"),
+    (Rpc(grpc.StatusCode.RESOURCE_EXHAUSTED, "Sent message larger than max"), RequestTooLargeError, "larger"),
+    (Rpc(grpc.StatusCode.OUT_OF_RANGE, "decoded message length too large"), RequestTooLargeError, "larger"),
+    (Rpc(grpc.StatusCode.UNAUTHENTICATED), CollectionError, "api_key"),
+    (Rpc(grpc.StatusCode.PERMISSION_DENIED), CollectionError, "api_key"),
+    (Rpc(grpc.StatusCode.INVALID_ARGUMENT, 'Index required but not found for "metadata.x"'), ConfigError, "'x'"),
+    (Rpc(grpc.StatusCode.INVALID_ARGUMENT), RetrievalError, "what it says"),
     (Rpc(grpc.StatusCode.UNAVAILABLE), RetrievalError, r"UNAVAILABLE \[what it says\]"),
     (grpc.RpcError("bare"), RetrievalError, "bare"),
     (ValueError("Collection things not found"), MissingCollectionError, "add passages first"),
@@ -116,7 +147,9 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("error", "kind", "message"), CASES, ids=[repr(case[0])[:60] for case in CASES])
+@pytest.mark.parametrize(
+    ("error", "kind", "message"), CASES, ids=[f"{n} {case[0]!r:.60}" for n, case in enumerate(CASES)]
+)
 def test_a_clients_error_says_where_what_and_what_to_do(error, kind, message):
     with pytest.raises(kind, match=message) as caught, mapped_client_errors("the place", "search"):
         raise error
