@@ -49,6 +49,8 @@ class WireServer:
         self.store = Store(is_strict=is_strict)
         self.requests: list[tuple[str, str, int]] = []
         """Method, path with query, and size of every request in order."""
+        self.planned: list[tuple[str, Response]] = []
+        """Answers given instead of the real ones: each to the next request whose path ends so, in order."""
         self.limit_bytes = limit_bytes
         self._keys = (api_key, read_only_key)
         self._socket = socket.create_server(("127.0.0.1", 0))
@@ -60,7 +62,15 @@ class WireServer:
         if certificate is not None:
             tls = {"ssl_certfile": str(certificate[0]), "ssl_keyfile": str(certificate[1])}
         config = uvicorn.Config(
-            app, log_config=None, access_log=False, lifespan="off", ws="none", http="h11", timeout_keep_alive=60, **tls
+            app,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            ws="none",
+            http="h11",
+            timeout_keep_alive=60,
+            timeout_graceful_shutdown=2,
+            **tls,
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(
@@ -80,7 +90,6 @@ class WireServer:
     def stop(self) -> None:
         """Stop; open connections are closed."""
         self._server.should_exit = True
-        self._server.force_exit = True
         self._thread.join(_START_S)
         self._socket.close()
         self.store.close()
@@ -97,6 +106,8 @@ class WireServer:
         body = await request.body()
         target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         self.requests.append((request.method, target, len(body)))
+        if self.planned and request.url.path.endswith(self.planned[0][0]):
+            return self.planned.pop(0)[1]
         try:
             self._admit(request, len(body))
             parts = request.path_params["path"].rstrip("/").split("/")

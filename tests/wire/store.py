@@ -271,7 +271,7 @@ class Store:
 
     def _query(self, name: str, requests: list[models.QueryRequest]) -> list[models.QueryResponse]:
         self._check(name, *(request.filter for request in requests))
-        plain = [request.model_copy(update={"params": None}) for request in requests]  # the local mode warns of them
+        plain = [request.model_copy(update={"params": _params(request.params)}) for request in requests]
         answers = self.local.query_batch_points(name, plain)
         for answer in answers:
             for point in answer.points:
@@ -311,6 +311,12 @@ _ROUTES: dict[str, Callable[[Store, str, bytes], Any]] = {
     "POST points/query/groups": Store.query_groups,
     "POST facet": Store.facet,
 }
+
+
+def _params(given: models.SearchParams | None) -> models.SearchParams | None:
+    """Return what the in-memory mode knows of the parameters of a search; it warns of the others."""
+    idf = getattr(given, "idf", None)
+    return None if idf is None else models.SearchParams(idf=idf)
 
 
 def jsonable(result: Any) -> Any:

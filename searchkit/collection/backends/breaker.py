@@ -60,7 +60,7 @@ class CircuitBreaker:
         """The server did not answer, or said that it cannot."""
         with self._lock:
             self._failures += 1
-            self._last = f"{type(error).__name__}: {error}".strip(": ")
+            self._last = " ".join(f"{type(error).__name__}: {error}".split()).strip(": ")
             limit = self._config.failures
             if self._is_probing or (limit is not None and self._failures >= limit):
                 self._is_open, self._is_probing = True, False

@@ -39,6 +39,10 @@ _INDEX_TYPES: Mapping[FilterFieldType, models.PayloadSchemaType] = {
 }
 
 
+class ForeignCollectionError(CollectionError):
+    """The collection is there and has no manifest of ours."""
+
+
 class ClientBackend:
     """A collection that a ``QdrantClient`` reaches.
 
@@ -87,7 +91,7 @@ class ClientBackend:
             return None
         metadata = info.config.metadata or {}
         if MANIFEST_KEY not in metadata:
-            raise CollectionError(
+            raise ForeignCollectionError(
                 f"{self.location} was not made by searchkit (its metadata has no {MANIFEST_KEY!r}); search it with "
                 "SearchKit.attach, or choose another collection name (nothing was changed)"
             )
@@ -101,7 +105,13 @@ class ClientBackend:
             self._call("create", lambda: self._client.create_collection(self._name, **arguments))
         except RetrievalError as error:  # perhaps because another process was faster
             failure = error
-        stored = self.find_manifest()
+        try:
+            stored = self.find_manifest()
+        except ForeignCollectionError as error:
+            raise failure or CollectionError(
+                f"{self.location} was created, but its server keeps no metadata of collections: upgrade the server "
+                "(searchkit was written for Qdrant 1.19) and delete the empty collection"
+            ) from error
         if stored is None:
             raise failure or CollectionError(
                 f"{self.location} was created but is not there; is the url a load balancer?"

@@ -144,7 +144,7 @@ def is_tls_refusal(source: BaseException | None) -> bool:
     while source is not None:
         if isinstance(source, ssl.SSLError):
             return not isinstance(source, (ssl.SSLEOFError, ssl.SSLZeroReturnError))
-        source = source.__cause__
+        source = source.__cause__ or source.__context__  # httpcore raises anew, without the cause
     return False
 
 

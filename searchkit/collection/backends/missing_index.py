@@ -6,9 +6,11 @@ import re
 
 from searchkit.collection.schema import FLAGS, METADATA
 
-_COMPLAINT = re.compile(
-    r'Index required but not found for "(?P<path>.+?)"(?: of one of the following types: \[(?P<kinds>[^\]]*)\])?'
-)
+_START = 'Index required but not found for "'
+_COMPLAINT = re.compile(_START + r'(?P<path>.+)" of one of the following types: \[(?P<kinds>[^\]]*)\]')
+_SHORT_COMPLAINT = re.compile(_START + r'(?P<path>[^"]+)"(?P<kinds>)')
+"""Without types, as older servers say it."""
+
 _OURS = ("keyword", "integer", "float", "datetime", "text")
 
 
@@ -19,11 +21,11 @@ def missing_index(said: str, collection: str | None) -> str | None:
         said: The server's message.
         collection: Name of the collection.
     """
-    found = _COMPLAINT.search(said)
+    found = _COMPLAINT.search(said) or _SHORT_COMPLAINT.search(said)
     if found is None:
         return None
     path = found["path"]
-    kinds = re.findall(r"[a-z]+", found["kinds"] or "")
+    kinds = re.findall(r"[a-z]+", found["kinds"])
     kind = next((kind for kind in kinds if kind in _OURS), kinds[0] if kinds else "keyword")
     call = f'client.create_payload_index({collection or "<collection>"!r}, {path!r}, "{kind}")'
     field = _declared(path, kind)
