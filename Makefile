@@ -15,7 +15,7 @@ export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types unit wheel bench format clean
+.PHONY: help demo test lint types unit wheel soak bench format clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1\t/'
@@ -55,6 +55,10 @@ wheel: $(VENV)/.stamp-dev
 unit: wheel ## all tests and notebooks, against the built wheel
 	PYTHONPATH=$(CURDIR)/$(WHEEL) SEARCHKIT_WHEEL=$(CURDIR)/$(WHEEL) \
 		$(BIN)/pytest --cov --cov-report=term --cov-fail-under=$(COVERAGE) --nbmake --nbmake-timeout=300 $(TESTS)
+
+# The same tests as in `make test`, at their full counts. They promise times, so the machine should have nothing else to do.
+soak: wheel ## faults and crashes at full counts; takes long
+	PYTHONPATH=$(CURDIR)/$(WHEEL) SEARCHKIT_WHEEL=$(CURDIR)/$(WHEEL) $(BIN)/pytest -m soak --soak -s tests
 
 bench: $(VENV)/.stamp-dev ## the project's own benchmarks; JSON under benchmarks/results/
 	$(BIN)/python benchmarks/overhead.py

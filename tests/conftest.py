@@ -22,6 +22,26 @@ def _exports_outside_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--soak", action="store_true", help="run the tests marked soak at their full counts, for hours")
+
+
+@pytest.fixture(scope="session")
+def is_soak(request: pytest.FixtureRequest) -> bool:
+    """Whether the full counts run, on a machine that has nothing else to do."""
+    return bool(request.config.getoption("--soak"))
+
+
+@pytest.fixture(scope="session")
+def soak_count(is_soak: bool) -> Callable[..., int]:
+    """Call it with both counts of a test for the one that is to be run."""
+
+    def count(*, full: int, reduced: int) -> int:
+        return full if is_soak else reduced
+
+    return count
+
+
 TinyModels = Callable[..., Path]
 
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")

@@ -82,7 +82,7 @@ def test_the_right_key_opens(open_at):
 def test_a_wrong_key_is_said_to_be_wrong_and_not_shown(open_at, key):
     with (
         WireServer(api_key="canary-key") as server,
-        pytest.raises(CollectionError, match="refuses the API key.*check api_key") as caught,
+        pytest.raises(CollectionError, match=r"refuses the API key.*check api_key") as caught,
     ):
         open_at(server, api_key=key)
     assert "another" not in str(caught.value)
@@ -181,7 +181,7 @@ def test_tls_unchecked_if_asked(open_at, certificate):
 
 def test_a_certificate_that_is_not_trusted_is_an_error_at_once(open_at, certificate):
     with WireServer(certificate=certificate) as server:
-        with pytest.raises(CollectionError, match="secure connection fails.*ca_file") as caught:
+        with pytest.raises(CollectionError, match=r"secure connection fails.*ca_file") as caught:
             open_at(server)
         assert "attempts" not in str(caught.value)
 
@@ -204,7 +204,9 @@ def test_a_smaller_limit_than_ours_is_found_by_halving(open_at):
         collection = open_at(server)
         collection.add([{"id": n, "text": f"text {n} " + "x" * 400} for n in range(100)])
         assert collection.count() == 100
-        sizes = [size for method, path, size in server.requests if method == "PUT" and path.endswith("points?wait=true")]
+        sizes = [
+            size for method, path, size in server.requests if method == "PUT" and path.endswith("points?wait=true")
+        ]
         assert max(sizes) > 2**15
         assert len([size for size in sizes if size <= 2**15]) >= 3
 
@@ -223,7 +225,9 @@ def test_every_write_waits_until_it_is_done(open_at, server):
     collection.add(PASSAGES)
     collection.add([PASSAGES[0] | {"n": 99}])
     collection.delete([1])
-    writes = [path for method, path, _ in server.requests if method == "PUT" or path.partition("?")[0].endswith("delete")]
+    writes = [
+        path for method, path, _ in server.requests if method == "PUT" or path.partition("?")[0].endswith("delete")
+    ]
     assert len(writes) == 6
     assert [path for path in writes[1:] if not path.endswith("wait=true")] == []
 
@@ -234,7 +238,7 @@ def test_a_write_that_is_only_acknowledged_is_no_success(open_at, server):
     result = {"operation_id": 1, "status": "acknowledged"}
     server.planned = [("/points", planned(200, content=json.dumps({"result": result, "status": "ok"}).encode()))]
     server.planned.insert(0, ("/points", planned(200, content=b'{"result":[],"status":"ok","time":0}')))
-    with pytest.raises(RetrievalTimeoutError, match="not carried it out.*'acknowledged'"):
+    with pytest.raises(RetrievalTimeoutError, match=r"not carried it out.*'acknowledged'"):
         collection.add(PASSAGES[1:2])
     assert collection.add(PASSAGES).added == 9
 
@@ -285,7 +289,7 @@ def test_the_call_of_the_message_works(open_at):
         with pytest.raises(ConfigError) as caught:
             collection.count({"lang": "en"})
         call = str(caught.value).rpartition("make the index yourself: ")[2]
-        eval(call, {"client": client})  # noqa: S307  # it is our own message
+        eval(call, {"client": client})  # it is our own message
         client.close()
         assert collection.count({"lang": "en"}) == 5
 
@@ -339,7 +343,7 @@ def test_a_server_that_keeps_no_metadata_is_named(open_at, server, monkeypatch):
         return create(kept, name, json.dumps(plain).encode())
 
     monkeypatch.setitem(store._ROUTES, "PUT ", forgetful)
-    with pytest.raises(CollectionError, match="keeps no metadata of collections.*upgrade"):
+    with pytest.raises(CollectionError, match=r"keeps no metadata of collections.*upgrade"):
         open_at(server).add(PASSAGES)
 
 
@@ -452,7 +456,7 @@ def test_a_dead_server_is_left_alone_and_found_again(open_at):
     with pytest.raises(RetrievalError, match="500"):
         collection.count()
     seen = len(server.requests)
-    with pytest.raises(CircuitOpenError, match="failed 4 times in a row.*let through in"):
+    with pytest.raises(CircuitOpenError, match=r"failed 4 times in a row.*let through in"):
         collection.get([1])
     assert len(server.requests) == seen
     time.sleep(0.25)

@@ -37,7 +37,9 @@ def fail(breaker, times):
 def test_it_opens_after_so_many_failures_in_a_row_and_says_when_it_tries_again(breaker, clock):
     fail(breaker, 3)
     clock.now += 1.5
-    with pytest.raises(CircuitOpenError, match=r"the place failed 3 times in a row.*OSError: reset.*in 3\.5 s") as caught:
+    with pytest.raises(
+        CircuitOpenError, match=r"the place failed 3 times in a row.*OSError: reset.*in 3\.5 s"
+    ) as caught:
         breaker.admit()
     assert caught.value.retry_after_s == pytest.approx(3.5)
 
