@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -35,7 +35,7 @@ def first_stage_order(candidates: Sequence[Candidate]) -> list[Ranked]:
     """Return one entry a passage in first-stage order, scored by the fused score."""
     best: dict[PassageId, Ranked] = {}
     for candidate in candidates:
-        best.setdefault(candidate.id, Ranked(candidate, candidate.evidence.fused_score or 0.0))
+        best.setdefault(candidate.passage, Ranked(candidate, candidate.evidence.fused_score or 0.0))
     return list(best.values())
 
 
@@ -68,9 +68,9 @@ def _best_windows(candidates: Sequence[Candidate], scores: PairScores) -> dict[P
     for candidate, value, truncated in rows:
         logit = None if np.isnan(value) else value
         entry = Ranked(candidate, candidate.evidence.fused_score or 0.0, logit, truncated)
-        known = best.get(candidate.id)
+        known = best.get(candidate.passage)
         if known is None or (logit is not None and (known.logit is None or logit > known.logit)):
-            best[candidate.id] = entry
+            best[candidate.passage] = entry
     return best
 
 
@@ -95,23 +95,23 @@ def one_per_group(entries: Sequence[Ranked], field: str) -> list[Ranked]:
     return kept
 
 
-def make_hits(entries: Sequence[Ranked], whole_texts: dict[PassageId, str]) -> tuple[Hit, ...]:
+def make_hits(entries: Sequence[Ranked], whole_texts: Mapping[PassageId, str]) -> tuple[Hit, ...]:
     """Return the hits of ``entries``, ranked from 1.
 
     Args:
         entries: Best first.
-        whole_texts: Text of every passage that has several windows.
+        whole_texts: Text of every passage that has several windows, by `Candidate.passage`.
     """
     return tuple(_hit(rank, entry, whole_texts) for rank, entry in enumerate(entries, 1))
 
 
-def _hit(rank: int, entry: Ranked, whole_texts: dict[PassageId, str]) -> Hit:
+def _hit(rank: int, entry: Ranked, whole_texts: Mapping[PassageId, str]) -> Hit:
     candidate = entry.candidate
     window = candidate.window
     is_whole = window.count == 1
     return Hit(
         id=candidate.id,
-        text=candidate.text if is_whole else whole_texts[candidate.id],
+        text=candidate.text if is_whole else whole_texts[candidate.passage],
         metadata=candidate.metadata,
         rank=rank,
         score=entry.score,

@@ -8,7 +8,8 @@ from pydantic import Field, field_validator, model_validator
 
 from searchkit.types import Frozen
 
-FilterFieldType = Literal["keyword", "integer", "float", "bool", "datetime", "text"]
+FilterFieldType = Literal["keyword", "integer", "float", "bool", "datetime", "text", "tenant"]
+"""Kind of a payload index; "tenant" is a keyword by which the points of one tenant are stored together."""
 
 
 class WindowConfig(Frozen):

@@ -7,7 +7,7 @@ import contextvars
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -23,6 +23,7 @@ from searchkit.types import AddReport, Passage, PassageId, SearchMode, SearchRes
 if TYPE_CHECKING:
     from searchkit.collection import Collection
     from searchkit.collection.attached import AttachedCollection
+    from searchkit.collection.scope import Scope
     from searchkit.stages import Reranker
 
 T = TypeVar("T")
@@ -49,6 +50,13 @@ class Parts:
     threads: ThreadPoolExecutor
     has_sparse: bool
     max_passage_chars: int
+
+    def within(self, scope: Scope) -> Parts:
+        """Return the same parts around a view of the collection, and scores of stage 2 that no other scope shares."""
+        collection = self.collection.scoped(scope)
+        scheduled = self.scheduled.apart(scope.namespace.hex())
+        pipeline = self.pipeline.over(collection, scheduled, collection.whole_texts)
+        return replace(self, collection=collection, scheduled=scheduled, pipeline=pipeline)
 
 
 class KitFace:
@@ -79,6 +87,8 @@ class KitFace:
         Idempotent: a passage that is there with the same text and metadata is not encoded again. An interrupted call
         is resumed by making it again. A sequence is checked completely before anything is written; of an iterator,
         the batches before a bad passage stay.
+
+        A scoped kit writes the fields of its scope itself.
 
         Args:
             passages: Strings, dicts (``id``, ``text``, everything else is metadata) or `Passage` objects. Any

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +16,7 @@ from searchkit.face import KitFace, Parts
 from searchkit.pipeline import TwoStagePipeline
 from searchkit.reranking import CrossEncoderReranker
 from searchkit.reranking.scheduler import ScheduledReranker
+from searchkit.scoped import ScopedKit
 from searchkit.stages import Encoder, Reranker, SparseEncoder
 
 if TYPE_CHECKING:
@@ -138,6 +140,28 @@ class SearchKit(KitFace):
         KitFace.__init__(kit, _wired(attached, dense, sparse, reranker, settings, has_sparse=attached.has_sparse))
         return kit
 
+    def scoped(
+        self, fields: Mapping[str, str | int | bool] | None = None, *, tenant: str | int | None = None
+    ) -> ScopedKit:
+        """Return a view of this kit that reads and writes what has the given metadata values alone.
+
+        ``kit.scoped(tenant="acme")`` binds the field ``tenant``; ``kit.scoped({"team": "red", "region": "eu"})`` binds
+        others. What that means for filters, ids and shared passages is said at `searchkit.scoped.ScopedKit`.
+
+        Args:
+            fields: Metadata fields with the value that each is bound to.
+            tenant: Value of the field ``tenant``.
+
+        Raises:
+            ConfigError: Nothing is given, the tenant is given twice, or a field or a value cannot be bound.
+        """
+        bound = dict(fields or {})
+        if tenant is not None:
+            if "tenant" in bound:
+                raise ConfigError("the tenant is given twice, in the fields and as tenant=; give it once")
+            bound["tenant"] = tenant
+        return ScopedKit(self._parts, bound)
+
     def __repr__(self) -> str:
         return f"SearchKit({self.name!r}, {self._parts.collection.location})"
 
@@ -172,7 +196,7 @@ def _wired(
         sparse_encoder=sparse,
         retriever=collection,
         reranker=scheduled,
-        get=collection.get,
+        whole_texts=collection.whole_texts,
         config=settings,
     )
     return Parts(

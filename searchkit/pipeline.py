@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -15,10 +16,10 @@ from searchkit.errors import RetrievalTimeoutError
 from searchkit.request import SearchRequest
 from searchkit.second_stage import Outcome, SecondStage
 from searchkit.stages import Candidate, Encoder, Reranker, RetrievalRequest, Retriever, SparseEncoder
-from searchkit.types import Hit, Passage, PassageId, SearchMode, SearchResult, Timings
+from searchkit.types import Hit, PassageId, SearchMode, SearchResult, Timings
 
 T = TypeVar("T")
-Getter = Callable[[Sequence[PassageId]], list[Passage]]
+WholeTexts = Callable[[Sequence[Candidate]], Mapping[PassageId, str]]
 
 RESERVE_S = 0.02
 """What stage 2 leaves of a deadline for ordering and for reading whole passages, or a tenth where that is less."""
@@ -61,7 +62,8 @@ class TwoStagePipeline:
         sparse_encoder: BM25 leg of stage 1.
         retriever: Finds candidates by vector.
         reranker: Stage 2.
-        get: Returns whole passages by id, for hits of which only a window was scored.
+        whole_texts: Returns the whole text of each candidate's passage by `Candidate.passage`, for hits of which only a
+            window was scored; a passage that is gone is left out.
         config: Settings.
     """
 
@@ -72,17 +74,26 @@ class TwoStagePipeline:
         sparse_encoder: SparseEncoder,
         retriever: Retriever,
         reranker: Reranker,
-        get: Getter,
+        whole_texts: WholeTexts,
         config: SearchKitConfig,
     ) -> None:
         self._encoder = encoder
         self._sparse_encoder = sparse_encoder
         self._retriever = retriever
         self._reranker = reranker
-        self._get = get
+        self._whole_texts = whole_texts
         self._config = config
         self._threads = BoundedThreads()
         self._second_stage = SecondStage(reranker, config, self._threads)
+
+    def over(self, retriever: Retriever, reranker: Reranker, whole_texts: WholeTexts) -> TwoStagePipeline:
+        """Return a pipeline with the same encoders, settings and threads over another retriever and reranker."""
+        pipeline = copy.copy(self)
+        pipeline._retriever = retriever
+        pipeline._reranker = reranker
+        pipeline._whole_texts = whole_texts
+        pipeline._second_stage = SecondStage(reranker, self._config, self._threads)
+        return pipeline
 
     def search(self, queries: Sequence[str], requests: Sequence[SearchRequest]) -> list[SearchResult]:
         """Run both stages for queries whose requests differ in their criteria at most.
@@ -99,7 +110,9 @@ class TwoStagePipeline:
         rerank = watch.lap() if shared.rerank else 0.0
         cut = self._within(
             deadline.earlier(-GRACE_S),
-            lambda: [self._cut(stage, request, self._get) for stage, request in zip(stages, requests, strict=True)],
+            lambda: [
+                self._cut(stage, request, self._whole_texts) for stage, request in zip(stages, requests, strict=True)
+            ],
             "the whole passages were read",
         )
         timings = Timings(encode=found.encode_ms, retrieve=found.retrieve_ms, rerank=rerank, total=watch.total())
@@ -128,8 +141,8 @@ class TwoStagePipeline:
         deadline, watch = Deadline.after(request.deadline_s), Stopwatch()
         stage = self._second_stage.run([query], [request], [candidates], _for_stage_2(deadline), blend=False)[0]
         rerank = watch.lap()
-        texts = {candidate.id: candidate.text for candidate in candidates}
-        hits = self._cut(stage, request, lambda ids: [Passage(id=one, text=texts[one]) for one in ids])
+        texts = {candidate.passage: candidate.text for candidate in candidates}
+        hits = self._cut(stage, request, lambda _: texts)
         timings = Timings(rerank=rerank, total=watch.total())
         return _result(query, request, stage, hits).model_copy(
             update={"timings": timings, "reranker": self._reranker.name}
@@ -160,16 +173,18 @@ class TwoStagePipeline:
             for vector, words in zip(dense, sparse, strict=True)
         ]
 
-    def _cut(self, stage: Outcome, request: SearchRequest, get: Getter) -> tuple[Hit, ...]:
+    def _cut(self, stage: Outcome, request: SearchRequest, whole_texts: WholeTexts) -> tuple[Hit, ...]:
         entries = stage.entries
         if request.group_by is not None:
             entries = one_per_group(entries, request.group_by)
         if request.min_score is not None and stage.status != "degraded":
             entries = [entry for entry in entries if entry.logit is not None and entry.score >= request.min_score]
         entries = entries[: request.top_k]
-        windowed = [entry.candidate.id for entry in entries if entry.candidate.window.count > 1]
-        whole = {passage.id: passage.text for passage in get(windowed)} if windowed else {}
-        return make_hits(entries, {key: text for key, text in whole.items() if key is not None})
+        windowed = [entry.candidate for entry in entries if entry.candidate.window.count > 1]
+        texts = whole_texts(windowed) if windowed else {}
+        # A passage that was deleted since it was found is no hit.
+        present = [entry for entry in entries if entry.candidate.window.count == 1 or entry.candidate.passage in texts]
+        return make_hits(present, texts)
 
     def _query_truncation(self, query: str, mode: SearchMode) -> int:
         # A token is at least one character long, so most queries need no count.

@@ -175,13 +175,13 @@ class SecondStage:
 
     def _stretches(self, candidates: Sequence[Candidate]) -> list[list[int]]:
         """Return the rows in order of promise: by passage rank, the first window of each before any second one."""
-        passages = list(dict.fromkeys(candidate.id for candidate in candidates))
+        passages = list(dict.fromkeys(candidate.passage for candidate in candidates))
         stretch_of = _stretch_of_passage(passages, self._config.adaptive_depth)
         seen: Counter[PassageId] = Counter()
         keys = []
         for row, candidate in enumerate(candidates):
-            keys.append((stretch_of[candidate.id], seen[candidate.id], row))
-            seen[candidate.id] += 1
+            keys.append((stretch_of[candidate.passage], seen[candidate.passage], row))
+            seen[candidate.passage] += 1
         stretches: list[list[int]] = [[] for _ in range(max(stretch_of.values(), default=-1) + 1)]
         for stretch, _, row in sorted(keys):
             stretches[stretch].append(row)

@@ -146,6 +146,7 @@ class Candidate:
         window: Where the window lies in its passage.
         evidence: Ranks and scores of stage 1; ``evidence.rank`` counts passages, so windows of one passage share it.
         token_ids: The reranker's cached token ids of ``text``, base64, or ``None``.
+        key: What tells passages apart where ids repeat, as those of several tenants may; ``None`` means the id.
     """
 
     id: PassageId
@@ -154,6 +155,12 @@ class Candidate:
     window: Window = field(default_factory=Window)
     evidence: RetrievalEvidence = field(default_factory=RetrievalEvidence)
     token_ids: str | None = None
+    key: int | None = None
+
+    @property
+    def passage(self) -> PassageId:
+        """What the windows of one passage share, and no other passage of the result has."""
+        return self.id if self.key is None else self.key
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import math
 import uuid
@@ -12,16 +13,18 @@ from typing import Any
 
 from qdrant_client import QdrantClient, models
 
-from searchkit.collection.attached_filters import native_filter
+from searchkit.collection.attached_filters import native_filter, rendered
 from searchkit.collection.attached_writing import AttachedWriter
 from searchkit.collection.backends.base import SCAN_PAGE
 from searchkit.collection.backends.client_connection import is_local, lock_of
 from searchkit.collection.backends.client_errors import mapped_client_errors
+from searchkit.collection.backends.client_requests import rarity_within
 from searchkit.collection.filters import check_selection
 from searchkit.collection.fusion import Fused, Leg, fuse, rank_leg
 from searchkit.collection.layouts import DenseVector, Layout
 from searchkit.collection.passages import RecordStream, checked_ids
 from searchkit.collection.schema import point_id
+from searchkit.collection.scope import EVERYTHING, Scope
 from searchkit.config import SearchKitConfig
 from searchkit.errors import CollectionError
 from searchkit.stages import Candidate, RetrievalRequest, Window
@@ -78,6 +81,7 @@ class AttachedCollection:
         self._lock = lock_of(client)
         # The local mode searches exactly, and warns about parameters that mean nothing to it.
         self._params = None if is_local(client) else models.SearchParams(hnsw_ef=config.hnsw.ef_search)
+        self._scope = EVERYTHING
 
     @property
     def name(self) -> str:
@@ -105,6 +109,16 @@ class AttachedCollection:
     def has_sparse(self) -> bool:
         """Whether there is a BM25 leg."""
         return self._found.sparse_name is not None
+
+    def scoped(self, scope: Scope) -> AttachedCollection:
+        """Return a view that reads what lies within ``scope`` alone, and writes nothing.
+
+        Ids are the other tool's, so one scope could overwrite another's passage, or find out that there is one.
+        """
+        view = copy.copy(self)
+        view._scope = scope
+        view._writer = None
+        return view
 
     def close(self) -> None:
         """Close the client if it was made here; safe to call twice."""
@@ -146,13 +160,17 @@ class AttachedCollection:
         with self._calling("read"):
             records = self._records(ids)
         read = (self._passage(plain_id(record.id), record.payload or {}) for record in records)
-        known = {passage.id: passage for passage in read if passage is not None}
+        known = {one.id: one for one in read if one is not None and self._scope.admits(one.metadata)}
         wanted = ids if self._found.layout.id_key is not None else [_canonical(one) for one in ids]
         return [known[one] for one in wanted if one in known]
 
+    def whole_texts(self, candidates: Sequence[Candidate]) -> dict[PassageId, str]:
+        """Return the texts of candidates by `Candidate.passage`; a point is a whole passage here."""
+        return {candidate.passage: candidate.text for candidate in candidates}
+
     def count(self, filter: Any = None) -> int:  # noqa: A002
         """Return the number of points, or of those that match ``filter``."""
-        condition = native_filter(filter, self._found.layout)
+        condition = self._native(filter)
         with self._calling("count"):
             return int(self._client.count(self._name, count_filter=condition, exact=True).count)
 
@@ -169,8 +187,15 @@ class AttachedCollection:
             for request, per_request in zip(requests, legs, strict=True)
         ]
 
+    def _native(self, raw: object) -> models.Filter | None:
+        given = native_filter(raw, self._found.layout)
+        if self._scope.condition is None:
+            return given
+        bound = rendered(self._scope.condition, self._found.layout)
+        return bound if given is None else models.Filter(must=[bound, given])
+
     def _legs(self, request: RetrievalRequest) -> dict[str, models.QueryRequest]:
-        condition = native_filter(request.filter, self._found.layout)
+        condition = self._native(request.filter)
         limit = math.ceil(request.depth * self._config.fusion.leg_depth_factor)
         shared: dict[str, Any] = {"filter": condition, "limit": limit, "with_payload": True}
         legs = {}
@@ -183,7 +208,9 @@ class AttachedCollection:
             )
         if request.sparse is not None and request.sparse.indices and self._found.sparse_name is not None:
             words = models.SparseVector(indices=request.sparse.indices, values=request.sparse.values)
-            legs[SPARSE] = models.QueryRequest(query=words, using=self._found.sparse_name, **shared)
+            corpus = self._scope.condition and rendered(self._scope.condition, self._found.layout)
+            params = rarity_within(corpus)
+            legs[SPARSE] = models.QueryRequest(query=words, using=self._found.sparse_name, params=params, **shared)
         return legs
 
     def _candidates(
@@ -201,7 +228,7 @@ class AttachedCollection:
         for one in fused:
             point = points[one.key]
             passage = self._passage(point, payloads[point])
-            if passage is not None and passage.id is not None:
+            if passage is not None and passage.id is not None and self._scope.admits(passage.metadata):
                 evidence = self._evidence(len(candidates) + 1, one, legs)
                 window = Window(0, 1, 0, len(passage.text))
                 candidates.append(Candidate(passage.id, passage.text, passage.metadata, window, evidence))
@@ -252,7 +279,7 @@ class AttachedCollection:
             return list(dict.fromkeys(plain_id(record.id) for record in self._records(ids)))
 
     def _matching(self, condition: Any) -> list[PassageId]:
-        native = native_filter(condition, self._found.layout)
+        native = self._native(condition)
         points: list[PassageId] = []
         offset: Any = None
         while True:
@@ -265,6 +292,11 @@ class AttachedCollection:
                 return points
 
     def _writable(self, what: str) -> AttachedWriter:
+        if self._scope.fields:
+            raise CollectionError(
+                f"cannot {what} {self._name!r} through a scope: it is attached, and its ids are those of another tool; "
+                "write without the scope, or add the passages to a SearchKit of your own"
+            )
         if self._writer is None:
             raise CollectionError(
                 f"cannot {what} {self._name!r}: it is attached, and its {self._found.layout.name} layout is only read;"

@@ -29,15 +29,16 @@ def native_filter(raw: object, layout: Layout) -> models.Filter | None:
         return None
     if not isinstance(raw, Mapping):
         return client_filters.accept(raw)
-    return _rendered(parse_filter(raw), layout) if raw else None
+    return rendered(parse_filter(raw), layout) if raw else None
 
 
-def _rendered(condition: Condition, layout: Layout) -> models.Filter:
+def rendered(condition: Condition, layout: Layout) -> models.Filter:
+    """Return a condition of ours on the metadata of another tool's payloads."""
     if isinstance(condition, Not):
-        return models.Filter(must_not=[_rendered(condition.condition, layout)])
+        return models.Filter(must_not=[rendered(condition.condition, layout)])
     if isinstance(condition, AnyOf | InRange | Exists):
         return _leaf(condition, layout)
-    parts: list[Any] = [_rendered(part, layout) for part in condition.conditions]
+    parts: list[Any] = [rendered(part, layout) for part in condition.conditions]
     return models.Filter(must=parts) if isinstance(condition, All) else models.Filter(should=parts)
 
 

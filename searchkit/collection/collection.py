@@ -2,30 +2,49 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from searchkit.collection.backends.base import SCAN_PAGE, Backend
-from searchkit.collection.filters import IS_FIRST_WINDOW, All, check_selection, parse_filter
+from searchkit.collection.filters import IS_FIRST_WINDOW, Condition, check_selection, parse_filter
 from searchkit.collection.ingest import Writer
 from searchkit.collection.manifest import Manifest, check_manifest, manifest_of
 from searchkit.collection.passages import RecordStream, checked_ids
 from searchkit.collection.reading import read_passages
 from searchkit.collection.retrieval import retrieve
 from searchkit.collection.schema import (
-    LOOKUP_FIELDS,
+    METADATA,
     first_points,
     key_of,
-    passage_key,
     point_id,
     point_ids,
     window_count,
 )
+from searchkit.collection.scope import EVERYTHING, Scope
 from searchkit.config import SearchKitConfig
 from searchkit.errors import CollectionError
 from searchkit.stages import Candidate, Encoder, RetrievalRequest, SparseEncoder
 from searchkit.types import AddReport, Passage, PassageId
+
+
+@dataclass(slots=True)
+class _State:
+    """What is known of the collection; its views share it.
+
+    Attributes:
+        lock: Held while one of the others changes.
+        our_manifest: What the parts given would make.
+        manifest: What the collection was made with, once it is open.
+    """
+
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    our_manifest: Manifest | None = None
+    manifest: Manifest | None = None
+    is_closed: bool = False
 
 
 class Collection:
@@ -49,10 +68,8 @@ class Collection:
         self._encoder = encoder
         self._sparse_encoder = sparse_encoder
         self._config = config
-        self._lock = threading.RLock()
-        self._our_manifest: Manifest | None = None
-        self._manifest: Manifest | None = None
-        self._is_closed = False
+        self._scope = EVERYTHING
+        self._state = _State()
 
     def __repr__(self) -> str:
         return f"<Collection {self._name!r}: {self.location}>"
@@ -70,12 +87,18 @@ class Collection:
     @property
     def exists(self) -> bool:
         """Whether the collection has been created."""
-        return self._manifest is not None or self._backend.find_manifest() is not None
+        return self._state.manifest is not None or self._backend.find_manifest() is not None
 
     @property
     def is_read_only(self) -> bool:
         """Whether writing is impossible."""
         return self._backend.is_read_only
+
+    def scoped(self, scope: Scope) -> Collection:
+        """Return a view that reads and writes what lies within ``scope`` alone; it is open and closed as this is."""
+        view = copy.copy(self)
+        view._scope = scope
+        return view
 
     def open(self) -> bool:
         """Open the collection if it exists, after comparing its manifest with ours; return whether it does.
@@ -83,10 +106,10 @@ class Collection:
         Raises:
             CollectionError: It is damaged, locked, closed, or was made with other settings.
         """
-        if self._manifest is not None and not self._is_closed:
+        if self._state.manifest is not None and not self._state.is_closed:
             return True
-        with self._lock:
-            if self._is_closed:
+        with self._state.lock:
+            if self._state.is_closed:
                 raise CollectionError(f"{self.location} is closed; open it again with a new SearchKit")
             stored = self._backend.find_manifest()
             if stored is None:
@@ -96,8 +119,8 @@ class Collection:
 
     def close(self) -> None:
         """Release the collection; safe to call twice. A client that was given stays open."""
-        with self._lock:
-            self._is_closed = True
+        with self._state.lock:
+            self._state.is_closed = True
             self._backend.close()
 
     def add(
@@ -117,7 +140,7 @@ class Collection:
             EncodingError: An encoder returned unusable vectors.
             CollectionError: The collection was made with other settings, or is locked, damaged or closed.
         """
-        stream = RecordStream(passages, self._config.ingest.max_passage_chars)
+        stream = RecordStream(passages, self._config.ingest.max_passage_chars, self._scope)
         self.open()
         writer = Writer(
             backend=self._backend,
@@ -125,8 +148,9 @@ class Collection:
             encoder=self._encoder,
             sparse_encoder=self._sparse_encoder,
             config=self._config.ingest,
-            is_there=self.open,
+            is_there=self._is_there,
             ensure=self._create,
+            scope=self._scope,
         )
         return writer.write(stream, on_progress)
 
@@ -139,9 +163,9 @@ class Collection:
         """
         check_selection(ids, filter)
         if ids is not None:
-            keys = [passage_key(passage_id) for passage_id in checked_ids(ids)]
+            firsts = [first for passage_id in checked_ids(ids) for first in self._firsts(passage_id)]
             self._require()
-            return self._delete_passages([point_id(key) for key in dict.fromkeys(keys)])
+            return self._delete_passages(list(dict.fromkeys(firsts)))
         self._require()
         matching = [point for page in self._backend.scan(self._native(filter)) for point in page]
         return self._delete_passages(first_points(matching))
@@ -154,7 +178,23 @@ class Collection:
         """
         wanted = checked_ids(ids)
         self._require()
-        return read_passages(self._backend, wanted, self.location)
+        firsts = [self._firsts(passage_id) for passage_id in wanted]
+        known = read_passages(self._backend, list(chain.from_iterable(firsts)), self._scope, self.location)
+        found = (next((known[first] for first in places if first in known), None) for places in firsts)
+        return [passage for passage in found if passage is not None]
+
+    def whole_texts(self, candidates: Sequence[Candidate]) -> dict[PassageId, str]:
+        """Return the texts of the passages that candidates are windows of, by `Candidate.passage`.
+
+        A passage that was deleted since is left out.
+
+        Raises:
+            CollectionError: The collection does not exist, or a passage is incomplete.
+        """
+        self._require()
+        firsts = {candidate.passage: point_id(candidate.key) for candidate in candidates if candidate.key is not None}
+        known = read_passages(self._backend, list(firsts.values()), self._scope, self.location)
+        return {passage: known[first].text for passage, first in firsts.items() if first in known}
 
     def count(self, filter: Any = None) -> int:  # noqa: A002
         """Return the number of passages, or of those that match ``filter``.
@@ -163,10 +203,8 @@ class Collection:
             CollectionError: The collection does not exist.
         """
         self._require()
-        if filter is None:
-            return self._backend.count(self._backend.render(IS_FIRST_WINDOW))
-        if isinstance(filter, Mapping):
-            return self._backend.count(self._backend.render(All((parse_filter(filter), IS_FIRST_WINDOW))))
+        if filter is None or isinstance(filter, Mapping):
+            return self._backend.count(self._native(filter, IS_FIRST_WINDOW))
         return len({key_of(point) for page in self._backend.scan(self._native(filter)) for point in page})
 
     def retrieve(self, requests: Sequence[RetrievalRequest]) -> list[list[Candidate]]:
@@ -182,35 +220,55 @@ class Collection:
         """
         manifest = self._require()
         pairs = [(request, self._native(request.filter)) for request in requests]
-        return retrieve(self._backend, manifest, self._config, pairs)
+        return retrieve(self._backend, manifest, self._config, pairs, self._scope)
 
-    def _native(self, raw: Any) -> Any:
-        if raw is None or (isinstance(raw, Mapping) and not raw):
-            return None
-        return self._backend.render(parse_filter(raw)) if isinstance(raw, Mapping) else self._backend.accept(raw)
+    def _native(self, raw: Any, *conditions: Condition) -> Any:
+        """Return the engine's filter for the scope, ``conditions`` and a filter of the caller's together."""
+        # The scope comes first: engines that stop at the first part that fails never look at what lies outside it.
+        ours = [one for one in (self._scope.condition, *conditions) if one is not None]
+        if isinstance(raw, Mapping) and raw:
+            ours.append(parse_filter(raw))
+        parts = [self._backend.render(one) for one in ours]
+        if raw is not None and not isinstance(raw, Mapping):
+            parts.append(self._backend.accept(raw))
+        if len(parts) < 2:
+            return parts[0] if parts else None
+        return self._backend.all_of(parts)
+
+    def _firsts(self, passage_id: PassageId) -> list[int]:
+        """Return the first points where a passage of this id may lie, the most likely one first."""
+        return [point_id(key) for key in (self._scope.key(passage_id), *self._scope.other_keys(passage_id))]
+
+    def _is_there(self) -> bool:
+        """Whether the collection exists; if so, it is open and ready to be written through the scope."""
+        is_there = self.open()
+        if is_there:
+            self._backend.index(self._scope.index_kinds)
+        return is_there
 
     def _ours(self) -> Manifest:
-        with self._lock:
-            if self._our_manifest is None:
-                self._our_manifest = manifest_of(self._encoder, self._sparse_encoder, self._config)
-            return self._our_manifest
+        with self._state.lock:
+            if self._state.our_manifest is None:
+                self._state.our_manifest = manifest_of(self._encoder, self._sparse_encoder, self._config)
+            return self._state.our_manifest
 
     def _attach(self, stored: Manifest) -> None:
         check_manifest(stored, self._ours(), self.location)
         self._backend.open()
-        self._manifest = stored
+        self._state.manifest = stored
 
     def _create(self) -> None:
-        with self._lock:
-            if self._manifest is None:
+        with self._state.lock:
+            if self._state.manifest is None:
                 self._attach(self._backend.create(self._ours()))
+        self._backend.index(self._scope.index_kinds)
 
     def _require(self) -> Manifest:
-        if not self.open() or self._manifest is None:
+        if not self.open() or self._state.manifest is None:
             raise CollectionError(
                 f"{self.location} does not exist yet; add passages first, or check its name and place"
             )
-        return self._manifest
+        return self._state.manifest
 
     def _delete_passages(self, firsts: Sequence[int]) -> int:
         deleted = 0
@@ -223,7 +281,8 @@ class Collection:
 
     def _delete_page(self, firsts: Sequence[int]) -> int:
         """Delete passages with all their windows in one operation, so that none is left half."""
-        known = self._backend.fetch(firsts, LOOKUP_FIELDS)
+        found = self._backend.fetch(firsts, self._scope.lookup_fields)
+        known = {first: payload for first, payload in found.items() if self._scope.owns(payload.get(METADATA))}
         others = [
             point
             for first, payload in known.items()

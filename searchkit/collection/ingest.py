@@ -8,9 +8,10 @@ complete, and any other is written again.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +22,6 @@ from searchkit.collection.schema import (
     FLAGS,
     HASH,
     ID,
-    LOOKUP_FIELDS,
     METADATA,
     TEXT,
     WINDOW,
@@ -33,10 +33,11 @@ from searchkit.collection.schema import (
     window_index_of,
     window_payload,
 )
+from searchkit.collection.scope import EVERYTHING, Scope
 from searchkit.collection.vectors import checked_sparse, checked_vectors
 from searchkit.collection.windows import split
 from searchkit.config import IngestConfig
-from searchkit.errors import PayloadError
+from searchkit.errors import CollectionError, PayloadError
 from searchkit.stages import Encoder, SparseEncoder, SparseVector, Vectors, Window
 from searchkit.types import AddReport, Skipped
 
@@ -90,6 +91,7 @@ class Writer:
         config: Sizes.
         is_there: Tells whether the collection exists.
         ensure: Creates and opens the collection; called before the first write only.
+        scope: What the passages are written through.
     """
 
     backend: Backend
@@ -99,6 +101,7 @@ class Writer:
     config: IngestConfig
     is_there: Callable[[], bool]
     ensure: Callable[[], None]
+    scope: Scope = EVERYTHING
 
     def write(self, stream: RecordStream, on_progress: Callable[[int], None] | None) -> AddReport:
         """Write all passages of ``stream`` and report.
@@ -144,9 +147,8 @@ class Writer:
         return list(fresh.values())
 
     def _stored_hash(self, record: Record) -> str | None:
-        first = point_id(record.key)
-        payload = self.backend.fetch([first], LOOKUP_FIELDS).get(first, {})
-        return payload.get(HASH)
+        _, payload = self._stored(record, self._lookup([record]))
+        return None if payload is None else payload.get(HASH)
 
     def _write_batch(self, records: Sequence[Record], run: _Run) -> None:
         if not self.is_there():
@@ -164,10 +166,10 @@ class Writer:
 
     def _changes(self, records: Sequence[Record], run: _Run) -> list[_Change]:
         """Return what differs from what is stored; the rest is counted as unchanged."""
-        known = self.backend.fetch([point_id(record.key) for record in records], LOOKUP_FIELDS)
+        known = self._lookup(records)
         changes = []
-        for record in records:
-            payload = known.get(point_id(record.key))
+        for given in records:
+            record, payload = self._stored(given, known)
             if payload is None:
                 changes.append(_Change(record, self._split(record), 0))
             elif payload.get(HASH) == record.hash:
@@ -175,6 +177,26 @@ class Writer:
             else:
                 changes.append(_Change(record, self._split(record), window_count(payload)))
         return changes
+
+    def _lookup(self, records: Sequence[Record]) -> Mapping[int, Mapping[str, Any]]:
+        """Return what is stored of first windows, by point id, wherever passages of these ids may lie."""
+        keys = [key for record in records for key in (record.key, *self.scope.other_keys(record.id))]
+        return self.backend.fetch([point_id(key) for key in keys], self.scope.lookup_fields)
+
+    def _stored(
+        self, record: Record, known: Mapping[int, Mapping[str, Any]]
+    ) -> tuple[Record, Mapping[str, Any] | None]:
+        """Return the record under the key of the passage that it replaces, and what is stored of that passage."""
+        for key in (record.key, *self.scope.other_keys(record.id)):
+            payload = known.get(point_id(key))
+            if payload is not None and self.scope.owns(payload.get(METADATA)):
+                return (record if key == record.key else replace(record, key=key)), payload
+        if point_id(record.key) in known:
+            raise CollectionError(
+                f"the passage {record.id!r} was changed from outside: it lies where this scope keeps it, but does not "
+                "belong to the scope any more; delete it without the scope"
+            )
+        return record, None
 
     def _split(self, record: Record) -> list[Window]:
         return split(record.text, self.encoder.token_spans, self.manifest.window_plan)

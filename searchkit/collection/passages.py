@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from searchkit.collection.metadata import clean_metadata, text_fault
-from searchkit.collection.schema import derived_id, passage_key
+from searchkit.collection.schema import derived_id
+from searchkit.collection.scope import EVERYTHING, Scope
 from searchkit.errors import PayloadError
 from searchkit.types import Passage, PassageId
 
@@ -40,13 +41,14 @@ class Record:
     hash: str
 
 
-def read_record(item: object, max_chars: int) -> Record:
+def read_record(item: object, max_chars: int, scope: Scope = EVERYTHING) -> Record:
     """Return ``item`` as a record.
 
     Args:
         item: A string, a mapping with ``text`` and optionally ``id`` and ``metadata``, or a `Passage`. Every other
             key of a mapping is metadata.
         max_chars: Longest text that is accepted.
+        scope: What the passage is written through.
 
     Raises:
         PayloadError: The passage cannot be indexed.
@@ -67,10 +69,10 @@ def read_record(item: object, max_chars: int) -> Record:
     checked = _checked_text(text, max_chars, given_id)
     passage_id = derived_id(checked) if given_id is None else checked_id(given_id)
     try:
-        metadata = clean_metadata(raw)
+        metadata = scope.stamp(clean_metadata(raw))
     except PayloadError as error:
         raise PayloadError(f"passage {passage_id!r}: {error}") from error
-    return Record(passage_id, passage_key(passage_id), checked, metadata, content_hash(checked, metadata))
+    return Record(passage_id, scope.key(passage_id), checked, metadata, content_hash(checked, metadata))
 
 
 def content_hash(text: str, metadata: Mapping[str, Any]) -> str:
@@ -125,12 +127,13 @@ class RecordStream:
     Args:
         passages: What the caller handed to ``add``.
         max_chars: Longest text that is accepted.
+        scope: What the passages are written through.
 
     Raises:
         PayloadError: ``passages`` is a single passage, or a sequence with a bad one.
     """
 
-    def __init__(self, passages: object, max_chars: int) -> None:
+    def __init__(self, passages: object, max_chars: int, scope: Scope = EVERYTHING) -> None:
         if isinstance(passages, (str, bytes, Mapping, Passage)) or not isinstance(passages, Iterable):
             raise PayloadError(
                 f"passages is a list or another iterable of passages, not {type(passages).__name__}: "
@@ -138,6 +141,7 @@ class RecordStream:
             )
         self._passages = passages
         self._max_chars = max_chars
+        self._scope = scope
         if isinstance(passages, Sequence):
             self._check_all()
 
@@ -147,7 +151,7 @@ class RecordStream:
     def _read(self) -> Iterator[Record]:
         for position, item in enumerate(self._passages):
             try:
-                yield read_record(item, self._max_chars)
+                yield read_record(item, self._max_chars, self._scope)
             except PayloadError as error:  # noqa: PERF203  # the error needs the position
                 raise PayloadError(f"passage at position {position}: {error}") from error
 

@@ -12,33 +12,31 @@ from searchkit.collection.schema import (
     METADATA,
     TEXT,
     key_of,
-    passage_key,
-    point_id,
     point_ids,
     window_count,
     window_from,
 )
+from searchkit.collection.scope import Scope
 from searchkit.collection.windows import stitch
 from searchkit.errors import CollectionError
-from searchkit.types import Passage, PassageId
+from searchkit.types import Passage
 
 _Payload = Mapping[str, Any]
 
 
-def read_passages(backend: Backend, ids: Sequence[PassageId], location: str) -> list[Passage]:
-    """Return the passages with these ids in the order asked; unknown ids are left out, repeated ones repeated.
+def read_passages(backend: Backend, firsts: Sequence[int], scope: Scope, location: str) -> dict[int, Passage]:
+    """Return passages by their first point, those that are there and that the scope admits.
 
     Raises:
         CollectionError: A passage is incomplete, because its writer was interrupted.
     """
-    firsts = [point_id(passage_key(passage_id)) for passage_id in ids]
-    payloads = _fetch(backend, list(dict.fromkeys(firsts)))
+    found = _fetch(backend, list(dict.fromkeys(firsts)))
+    payloads = {first: payload for first, payload in found.items() if scope.admits(payload.get(METADATA))}
     rest = _fetch(
         backend,
         [point for first, payload in payloads.items() for point in point_ids(key_of(first), window_count(payload))[1:]],
     )
-    passages = {first: _passage(first, payload, rest, location) for first, payload in payloads.items()}
-    return [passages[first] for first in firsts if first in passages]
+    return {first: _passage(first, payload, rest, location) for first, payload in payloads.items()}
 
 
 def _fetch(backend: Backend, points: Sequence[int]) -> dict[int, _Payload]:

@@ -12,6 +12,7 @@ from searchkit.collection.backends.base import Backend, LegQuery
 from searchkit.collection.fusion import Fused, Leg, fuse, rank_leg
 from searchkit.collection.manifest import Manifest
 from searchkit.collection.schema import ID, METADATA, TEXT, TOKENS, uuid_text, window_from
+from searchkit.collection.scope import EVERYTHING, Scope
 from searchkit.collection.vectors import checked_vectors
 from searchkit.config import SearchKitConfig
 from searchkit.errors import ConfigError, PayloadError
@@ -29,6 +30,7 @@ class _Search:
     Attributes:
         vectors: Dense and sparse vector; ``None`` for a leg that does not run.
         filter: The backend's filter.
+        corpus: Another one: the points over which BM25 counts how rare a word is; ``None`` means all.
         depth: Passages wanted.
         limit: Windows to fetch in each leg.
         legs: What the legs returned, parallel to ``vectors``.
@@ -36,6 +38,7 @@ class _Search:
 
     vectors: tuple[list[float] | None, SparseVector | None]
     filter: Any
+    corpus: Any
     depth: int
     limit: int
     legs: list[Leg | None] = field(default_factory=lambda: [None, None])
@@ -44,7 +47,7 @@ class _Search:
     def queries(self) -> list[tuple[int, LegQuery]]:
         """The legs to send, each with its place."""
         return [
-            (place, LegQuery(vector, self.limit, self.filter))
+            (place, LegQuery(vector, self.limit, self.filter, self.corpus))
             for place, vector in enumerate(self.vectors)
             if vector is not None and (place == 0 or vector.indices)  # type: ignore[union-attr]
         ]
@@ -66,6 +69,7 @@ def retrieve(
     manifest: Manifest,
     config: SearchKitConfig,
     requests: Sequence[tuple[RetrievalRequest, Any]],
+    scope: Scope = EVERYTHING,
 ) -> list[list[Candidate]]:
     """Return each request's candidates, best first.
 
@@ -73,9 +77,11 @@ def retrieve(
         backend: The opened collection.
         manifest: What it was made with.
         config: Fusion and the number of windows a passage.
-        requests: Each request with its filter in the backend's form.
+        requests: Each request with its filter in the backend's form, the scope's included.
+        scope: What may be returned.
     """
-    searches = [_search(request, native, manifest, config) for request, native in requests]
+    corpus = None if scope.condition is None else backend.render(scope.condition)
+    searches = [_search(request, native, corpus, manifest, config) for request, native in requests]
     weights = (config.fusion.dense_weight, config.fusion.sparse_weight)
     pending = searches
     for _ in range(_MOST_DOUBLINGS + 1):
@@ -87,18 +93,21 @@ def retrieve(
             search.limit *= 2
     fused = [_fused(search, config) for search in searches]
     points = {point: None for passages in fused for passage in passages for point in passage.windows}
-    payloads = backend.fetch(list(points))
+    # The engine has filtered, but a passage may have changed since: what is handed out is what is looked at here.
+    payloads = {point: one for point, one in backend.fetch(list(points)).items() if scope.admits(one.get(METADATA))}
     return [_candidates(search, passages, payloads) for search, passages in zip(searches, fused, strict=True)]
 
 
-def _search(request: RetrievalRequest, native: Any, manifest: Manifest, config: SearchKitConfig) -> _Search:
+def _search(
+    request: RetrievalRequest, native: Any, corpus: Any, manifest: Manifest, config: SearchKitConfig
+) -> _Search:
     if type(request.depth) is not int or request.depth < 1:
         raise ConfigError(f"a request's depth is an integer of at least 1, not {request.depth!r}")
     dense = None
     if request.dense is not None:
         dense = checked_vectors([request.dense], 1, manifest.encoder)[0].tolist()
     limit = math.ceil(request.depth * config.fusion.leg_depth_factor)
-    return _Search((dense, request.sparse), native, request.depth, limit)
+    return _Search((dense, request.sparse), native, corpus, request.depth, limit)
 
 
 def _run(backend: Backend, searches: Sequence[_Search], weights: tuple[float, float]) -> None:
@@ -132,7 +141,7 @@ def _candidates(
     candidates: list[Candidate] = []
     for rank, (passage, stored, passage_id) in enumerate(ordered, start=1):
         evidence = _evidence(search, passage, rank)
-        candidates.extend(_candidate(passage_id, entry, evidence) for entry in stored)
+        candidates.extend(_candidate(passage_id, passage.key, entry, evidence) for entry in stored)
     return candidates
 
 
@@ -155,7 +164,9 @@ def _evidence(search: _Search, passage: Fused, rank: int) -> RetrievalEvidence:
     )
 
 
-def _candidate(passage_id: PassageId, stored: tuple[int, Mapping[str, Any]], evidence: RetrievalEvidence) -> Candidate:
+def _candidate(
+    passage_id: PassageId, key: int, stored: tuple[int, Mapping[str, Any]], evidence: RetrievalEvidence
+) -> Candidate:
     payload = stored[1]
     return Candidate(
         id=passage_id,
@@ -164,6 +175,7 @@ def _candidate(passage_id: PassageId, stored: tuple[int, Mapping[str, Any]], evi
         window=window_from(payload),
         evidence=evidence,
         token_ids=payload.get(TOKENS),
+        key=key,
     )
 
 

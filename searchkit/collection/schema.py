@@ -39,10 +39,15 @@ LOOKUP_FIELDS = (HASH, WINDOW)
 """What ingest and delete read of a passage's first window."""
 
 
-def passage_key(passage_id: PassageId) -> int:
-    """Return the 104 bits that the point ids of a passage share; ``1`` and ``"1"`` differ."""
+def passage_key(passage_id: PassageId, namespace: bytes = NAMESPACE.bytes) -> int:
+    """Return the 104 bits that the point ids of a passage share; ``1`` and ``"1"`` differ.
+
+    Args:
+        passage_id: The caller's id.
+        namespace: What it is derived under: every scope has its own, see `searchkit.collection.scope`.
+    """
     tag = b"i" if isinstance(passage_id, int) else b"s"
-    digest = hashlib.sha1(NAMESPACE.bytes + tag + str(passage_id).encode(), usedforsecurity=False).digest()
+    digest = hashlib.sha1(namespace + tag + str(passage_id).encode(), usedforsecurity=False).digest()
     value = int.from_bytes(digest[:16], "big")
     value = value & ~(0xF << 76) | 5 << 76  # version and variant, as RFC 9562 wants them
     value = value & ~(0x3 << 62) | 2 << 62

@@ -8,6 +8,7 @@ from functools import lru_cache
 from threading import Lock
 
 from searchkit.errors import ConfigError
+from searchkit.face import KitFace
 from searchkit.kit import SearchKit
 from searchkit.reranking import CrossEncoderReranker
 from searchkit.stages import Reranker
@@ -31,18 +32,18 @@ class Placed:
     hit: Hit | None
 
 
-def checked_kit(kit: object) -> SearchKit:
+def checked_kit(kit: object) -> KitFace:
     """Return ``kit`` if it is one.
 
     Raises:
         ConfigError: It is something else.
     """
-    if not isinstance(kit, SearchKit):
+    if not isinstance(kit, KitFace):
         raise ConfigError(f'kit={kit!r:.80} is no SearchKit: pass an object such as SearchKit("handbook")')
     return kit
 
 
-def kit_for(kit: SearchKit | None, reranker: Reranker | None, model: str | None = None) -> SearchKit:
+def kit_for(kit: KitFace | None, reranker: Reranker | None, model: str | None = None) -> KitFace:
     """Return the kit whose stage 2 is used.
 
     Adapters that name the same model share one kit, so that its weights are loaded once a process.
@@ -73,7 +74,7 @@ def _kit_of_model(model: str | None) -> SearchKit:
 
 
 def reranked(
-    kit: SearchKit,
+    kit: KitFace,
     query: str,
     texts: Sequence[str],
     *,

@@ -51,7 +51,7 @@ class ScheduledReranker:
         self._identity = uuid.uuid4().hex
         self._profile: RerankerProfile | None = None
         self._closing = threading.Lock()
-        self._is_closed = False
+        self._closed = threading.Event()
 
     @property
     def reranker(self) -> Reranker:
@@ -70,6 +70,15 @@ class ScheduledReranker:
             self._profile = self._reranker.profile
         return self._profile
 
+    def apart(self, name: str) -> ScheduledReranker:
+        """Return a view that shares model, thread and memory of the cache, but no scores with views of another name.
+
+        So nobody learns from a score being known which pairs others have asked. Closing a view closes them all.
+        """
+        view = copy.copy(self)
+        view._identity = f"{self._identity}:{name}"
+        return view
+
     def __enter__(self) -> ScheduledReranker:
         return self
 
@@ -81,8 +90,8 @@ class ScheduledReranker:
     def close(self) -> None:
         """Let go of the thread; it ends when nobody else uses this model. The reranker itself stays usable."""
         with self._closing:
-            if not self._is_closed:
-                self._is_closed = True
+            if not self._closed.is_set():
+                self._closed.set()
                 self._engine_thread.release()
 
     def score_pairs(self, pairs: Sequence[Pair], *, deadline: Deadline | None = None) -> PairScores:
@@ -97,7 +106,7 @@ class ScheduledReranker:
         Raises:
             RerankError: The model could not be loaded or run, hangs, or returned NaN; or this object is closed.
         """
-        if self._is_closed:
+        if self._closed.is_set():
             raise RerankError("this reranker is closed: make a new one, or close the kit last")
         pairs = [(query, text) for query, text in pairs]
         ticket = Ticket(pairs, deadline or Deadline())

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from searchkit.collection.filters import Condition
 from searchkit.collection.manifest import Manifest
+from searchkit.config import FilterFieldType
 from searchkit.stages import SparseVector
 
 SCAN_PAGE = 1000
@@ -40,11 +41,13 @@ class LegQuery:
         vector: A dense vector as a list, or a sparse one.
         limit: Points to return at most.
         filter: A filter as the backend's `Backend.render` or `Backend.accept` returned it.
+        corpus: A filter like it: the points over which BM25 counts how rare a word is; ``None`` means all.
     """
 
     vector: list[float] | SparseVector
     limit: int
     filter: Any
+    corpus: Any = None
 
 
 class Backend(Protocol):
@@ -110,6 +113,12 @@ class Backend(Protocol):
         Raises:
             ConfigError: It is no such object, or the engine cannot run it.
         """
+
+    def all_of(self, natives: Sequence[Any]) -> Any:
+        """Return a filter that holds where each of several filters of the engine's own holds."""
+
+    def index(self, fields: Mapping[str, FilterFieldType]) -> None:
+        """Make sure that metadata fields are indexed, where the engine has indexes; cheap to repeat."""
 
     def close(self) -> None:
         """Release the collection; safe to call twice."""

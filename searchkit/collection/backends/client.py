@@ -29,13 +29,15 @@ MANIFEST_KEY = "searchkit"
 _LOCAL_DIGITS = 6
 """The local mode's scores differ in the seventh digit from call to call, with the alignment of its arrays."""
 
-_INDEX_TYPES: Mapping[FilterFieldType, models.PayloadSchemaType] = {
+_IndexType = models.PayloadSchemaType | models.KeywordIndexParams
+_INDEX_TYPES: Mapping[FilterFieldType, _IndexType] = {
     "keyword": models.PayloadSchemaType.KEYWORD,
     "integer": models.PayloadSchemaType.INTEGER,
     "float": models.PayloadSchemaType.FLOAT,
     "bool": models.PayloadSchemaType.KEYWORD,  # on the mirror, which holds strings
     "datetime": models.PayloadSchemaType.DATETIME,
     "text": models.PayloadSchemaType.TEXT,
+    "tenant": models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, is_tenant=True),
 }
 
 
@@ -69,6 +71,7 @@ class ClientBackend:
         self._is_owner = is_owner
         self._is_closed = False
         self._is_open = False
+        self._indexed: set[str] = set()
         self._write_lock = threading.RLock()
         self._is_local = is_local(client)
         self._calls = ClientCalls(name, self.location, config, lock_of(client) if self._is_local else None)
@@ -122,9 +125,14 @@ class ClientBackend:
         """Make sure that the declared filter fields are indexed."""
         if self._is_closed:
             raise CollectionError(f"{self.location} is closed; open it again with a new SearchKit")
-        if not self._is_open and not self._is_local:  # indexes mean nothing to the local mode, which warns about them
-            self._ensure_indexes()
+        if not self._is_open:
+            own: dict[str, _IndexType] = {WINDOW_INDEX: models.PayloadSchemaType.INTEGER}
+            self._ensure_indexes(own | _index_types(self._config.filter_fields))
         self._is_open = True
+
+    def index(self, fields: Mapping[str, FilterFieldType]) -> None:
+        """Make sure that metadata fields are indexed."""
+        self._ensure_indexes(_index_types(fields))
 
     def writing(self) -> AbstractContextManager[None]:
         """Nothing to do: every write is acknowledged when it is durable."""
@@ -213,6 +221,10 @@ class ClientBackend:
         """Return a ``models.Filter`` as it is."""
         return accept(native)
 
+    def all_of(self, natives: Sequence[Any]) -> Any:
+        """Return a ``models.Filter`` around them."""
+        return models.Filter(must=list(natives))
+
     def close(self) -> None:
         """Close the client if it is ours."""
         if not self._is_closed and self._is_owner:
@@ -259,13 +271,20 @@ class ClientBackend:
             self._send(points[:middle])
             self._send(points[middle:])
 
-    def _ensure_indexes(self) -> None:
-        wanted = {WINDOW_INDEX: models.PayloadSchemaType.INTEGER}
-        for name, kind in self._config.filter_fields.items():
-            wanted[payload_path(name, FLAGS if kind == "bool" else METADATA)] = _INDEX_TYPES[kind]
+    def _ensure_indexes(self, wanted: Mapping[str, _IndexType]) -> None:
+        missing = wanted.keys() - self._indexed
+        if self._is_local or not missing:  # indexes mean nothing to the local mode, which warns about them
+            return
         present = self._call("index", lambda: self._client.get_collection(self._name)).payload_schema
-        for path in sorted(wanted.keys() - present.keys()):
+        for path in sorted(missing - present.keys()):
             self._index(path, wanted[path])
+        self._indexed.update(missing)
 
-    def _index(self, path: str, kind: models.PayloadSchemaType) -> None:
+    def _index(self, path: str, kind: _IndexType) -> None:
         self._write("index", lambda: self._client.create_payload_index(self._name, path, kind, wait=True))
+
+
+def _index_types(fields: Mapping[str, FilterFieldType]) -> dict[str, _IndexType]:
+    return {
+        payload_path(name, FLAGS if kind == "bool" else METADATA): _INDEX_TYPES[kind] for name, kind in fields.items()
+    }

@@ -32,7 +32,7 @@ def leg_request(leg: LegQuery, config: SearchKitConfig, *, is_local: bool) -> mo
     vector = leg.vector
     if isinstance(vector, SparseVector):
         query: Any = models.SparseVector(indices=vector.indices, values=vector.values)
-        using, params = config.sparse_vector_name, None
+        using, params = config.sparse_vector_name, rarity_within(leg.corpus)
     else:
         query, using = vector, config.vector_name
         params = None if is_local else _search_params(config)
@@ -82,6 +82,12 @@ def _quantization(storage: StorageConfig) -> models.ScalarQuantization | models.
     if storage.quantization == "binary":
         return models.BinaryQuantization(binary=models.BinaryQuantizationConfig(always_ram=in_ram))
     return None
+
+
+def rarity_within(corpus: Any) -> models.SearchParams | None:
+    """Return parameters by which BM25 counts rarity in ``corpus`` alone; an old client does not know how."""
+    known = getattr(models, "IdfCorpusParams", None)
+    return None if corpus is None or known is None else models.SearchParams(idf=known(corpus=corpus))
 
 
 def request_parts(points: Sequence[Point], most_bytes: int) -> Iterator[Sequence[Point]]:

@@ -16,7 +16,7 @@ from searchkit.collection.backends.folder import CollectionFolder
 from searchkit.collection.backends.shard import SharedShard, acquire, integer_of
 from searchkit.collection.filters import Condition
 from searchkit.collection.manifest import Manifest
-from searchkit.config import SearchKitConfig
+from searchkit.config import FilterFieldType, SearchKitConfig
 from searchkit.errors import CollectionError
 from searchkit.stages import SparseVector
 
@@ -125,7 +125,7 @@ class EmbeddedBackend:
         if isinstance(vector, SparseVector):
             sparse = edge.SparseVector(vector.indices, vector.values)
             query = edge.Query.Nearest(sparse, using=self._config.sparse_vector_name)
-            params = None
+            params = None if leg.corpus is None else edge.SearchParams(idf=edge.IdfParams(corpus=leg.corpus))
         else:
             query = edge.Query.Nearest(vector, using=self._config.vector_name)
             params = edge.SearchParams(hnsw_ef=self._config.hnsw.ef_search)
@@ -148,6 +148,14 @@ class EmbeddedBackend:
     def accept(self, native: object) -> Any:
         """Convert a filter made with qdrant-client's models."""
         return accept(native)
+
+    def all_of(self, natives: Sequence[Any]) -> Any:
+        """Return a filter of the engine's around them."""
+        return edge.Filter(must=list(natives))
+
+    def index(self, fields: Mapping[str, FilterFieldType]) -> None:
+        """Make sure that metadata fields are indexed."""
+        self._opened.ensure_indexes(fields)
 
     def close(self) -> None:
         """Leave the shard; the last user of this process closes it."""

@@ -26,13 +26,14 @@ _log = logging.getLogger(__name__)
 _CHECKPOINT_POINTS = 10_000
 """Points between two flushes of one long write. A flush costs some ten milliseconds, and keeps the log short."""
 
-_INDEX_TYPES: Mapping[FilterFieldType, edge.PayloadSchemaType] = {
+_INDEX_TYPES: Mapping[FilterFieldType, edge.PayloadSchemaType | edge.KeywordIndexParams] = {
     "keyword": edge.PayloadSchemaType.Keyword,
     "integer": edge.PayloadSchemaType.Integer,
     "float": edge.PayloadSchemaType.Float,
     "bool": edge.PayloadSchemaType.Keyword,  # on the mirror, which holds strings
     "datetime": edge.PayloadSchemaType.Datetime,
     "text": edge.PayloadSchemaType.Text,
+    "tenant": edge.KeywordIndexParams(is_tenant=True),
 }
 
 _DEFAULT_M, _DEFAULT_EF_CONSTRUCT, _DEFAULT_FULL_SCAN = 16, 100, 10_000
@@ -76,11 +77,12 @@ class SharedShard:
         self._writers = 0
         self._unflushed = 0
         self._is_torn = False
+        self._indexed: set[str] = set()
         self._lock_file = folder.lock()
         try:
             self.engine, self._ledger = self._load(manifest, config)
             self._verify()
-            self._ensure_indexes(config.filter_fields)
+            self.ensure_indexes(config.filter_fields)
         except BaseException:
             self._lock_file.close()
             raise
@@ -158,6 +160,17 @@ class SharedShard:
         operation = edge.UpdateOperation.set_payload([f"{point:032x}" for point in points], {HASH: ""})
         self._update("write to", operation, (), ())
 
+    def ensure_indexes(self, fields: Mapping[str, FilterFieldType]) -> None:
+        """Create the payload indexes of metadata fields that have none."""
+        wanted = {payload_path(name, FLAGS if kind == "bool" else METADATA): kind for name, kind in fields.items()}
+        if wanted.keys() <= self._indexed:
+            return
+        with self._write_lock, self.mapped("index"):
+            missing = wanted.keys() - self.engine.info().payload_schema.keys()
+            for path in sorted(missing):
+                self.engine.update(edge.UpdateOperation.create_field_index(path, _INDEX_TYPES[wanted[path]]))
+        self._indexed.update(wanted)
+
     def _update(
         self, action: str, operation: edge.UpdateOperation, added: Sequence[int], removed: Sequence[int]
     ) -> None:
@@ -226,15 +239,6 @@ class SharedShard:
         """Delete windows whose first window, always written last, is missing: their passage was never complete."""
         for start in range(0, len(points), SCAN_PAGE):
             self.delete(points[start : start + SCAN_PAGE])
-
-    def _ensure_indexes(self, fields: Mapping[str, FilterFieldType]) -> None:
-        wanted = {payload_path(name, FLAGS if kind == "bool" else METADATA): kind for name, kind in fields.items()}
-        if not wanted:
-            return
-        with self.mapped("index"):
-            missing = wanted.keys() - self.engine.info().payload_schema.keys()
-            for path in sorted(missing):
-                self.engine.update(edge.UpdateOperation.create_field_index(path, _INDEX_TYPES[wanted[path]]))
 
 
 def integer_of(point_id: int | UUID | str) -> int:

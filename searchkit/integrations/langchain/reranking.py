@@ -13,8 +13,8 @@ from langchain_core.runnables import run_in_executor
 from pydantic import ConfigDict, Field, PrivateAttr, SkipValidation
 from typing_extensions import override
 
+from searchkit.face import KitFace
 from searchkit.integrations.rerank_only import Placed, kit_for, reranked
-from searchkit.kit import SearchKit
 from searchkit.reranking import CrossEncoderReranker
 from searchkit.reranking.calibration import probabilities
 from searchkit.stages import Reranker
@@ -41,9 +41,9 @@ class SearchKitCompressor(BaseDocumentCompressor):
     criteria: str | None = None
     deadline_s: float | None = Field(default=None, gt=0)
     score_key: str | None = "relevance_score"
-    kit: SkipValidation[SearchKit | None] = Field(default=None, exclude=True, repr=False)
+    kit: SkipValidation[KitFace | None] = Field(default=None, exclude=True, repr=False)
     reranker: SkipValidation[Reranker | None] = Field(default=None, exclude=True, repr=False)
-    _kit: SearchKit = PrivateAttr()
+    _kit: KitFace = PrivateAttr()
 
     @override
     def model_post_init(self, context: Any, /) -> None:

@@ -19,8 +19,8 @@ from pydantic import ConfigDict, Field, SkipValidation, field_validator
 from typing_extensions import override
 
 from searchkit.errors import ConfigError
+from searchkit.face import KitFace
 from searchkit.integrations.rerank_only import checked_kit
-from searchkit.kit import SearchKit
 from searchkit.types import Hit, SearchMode, SearchResult
 
 _PER_CALL = ("k", "candidate_depth", "criteria", "filter", "min_score", "deadline_s")
@@ -54,7 +54,7 @@ class SearchKitRetriever(BaseRetriever):
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
-    kit: SkipValidation[SearchKit] = Field(exclude=True, repr=False)
+    kit: SkipValidation[KitFace] = Field(exclude=True, repr=False)
     k: int = Field(default=4, ge=1)
     candidate_depth: int = Field(default=50, ge=1)
     criteria: str | None = None
@@ -68,7 +68,7 @@ class SearchKitRetriever(BaseRetriever):
 
     @field_validator("kit")
     @classmethod
-    def _is_kit(cls, kit: SearchKit) -> SearchKit:
+    def _is_kit(cls, kit: KitFace) -> KitFace:
         return checked_kit(kit)
 
     # LangChain reads off the synchronous signature which arguments of invoke() and ainvoke() it forwards.

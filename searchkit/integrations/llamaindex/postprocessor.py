@@ -13,9 +13,9 @@ from pydantic import ConfigDict, Field, PrivateAttr, SkipValidation
 from typing_extensions import override
 
 from searchkit.errors import ConfigError
+from searchkit.face import KitFace
 from searchkit.integrations.llamaindex.nodes import ScoredNode
 from searchkit.integrations.rerank_only import Placed, kit_for, reranked
-from searchkit.kit import SearchKit
 from searchkit.stages import Reranker
 
 dispatcher = get_dispatcher(__name__)
@@ -45,10 +45,10 @@ class SearchKitRerank(BaseNodePostprocessor):
     model: str | None = None
     criteria: str | None = None
     deadline_s: float | None = Field(default=None, gt=0)
-    kit: SkipValidation[SearchKit | None] = Field(default=None, exclude=True, repr=False)
+    kit: SkipValidation[KitFace | None] = Field(default=None, exclude=True, repr=False)
     reranker: SkipValidation[Reranker | None] = Field(default=None, exclude=True, repr=False)
     has_object: bool = False
-    _kit: SearchKit | None = PrivateAttr(default=None)
+    _kit: KitFace | None = PrivateAttr(default=None)
 
     @override
     def model_post_init(self, context: Any, /) -> None:
@@ -95,7 +95,7 @@ class SearchKitRerank(BaseNodePostprocessor):
         )
         return [_scored(nodes[place.index], place) for place in placed]
 
-    def _second_stage(self) -> SearchKit:
+    def _second_stage(self) -> KitFace:
         if self._kit is None:
             raise ConfigError(
                 "this SearchKitRerank was made from a dict, and the original had a kit or a reranker of its own,"

@@ -10,10 +10,10 @@ from llama_index.core.schema import IndexNode, NodeWithScore, QueryBundle, TextN
 from llama_index.core.settings import Settings
 
 from searchkit.errors import ConfigError
+from searchkit.face import KitFace
 from searchkit.integrations.llamaindex.filters import translated
 from searchkit.integrations.llamaindex.nodes import ScoredNode
 from searchkit.integrations.rerank_only import checked_kit
-from searchkit.kit import SearchKit
 from searchkit.types import Hit, SearchMode, SearchResult
 
 
@@ -44,7 +44,7 @@ class SearchKitRetriever(BaseRetriever):
 
     def __init__(
         self,
-        kit: SearchKit,
+        kit: KitFace,
         similarity_top_k: int = 4,
         candidate_depth: int = 50,
         criteria: str | None = None,
