@@ -200,3 +200,28 @@ def test_a_point_of_the_scope_that_was_given_away_from_outside_is_an_error_and_n
         with pytest.raises(CollectionError, match="'a' was changed from outside"):
             acme.add([{"id": "a", "text": "another"}])
         assert acme.get(["a"]) == []
+
+
+def test_the_bound_fields_are_indexed_before_the_first_point_is_written(place, acme):
+    seen = []
+    backend = acme._backend
+    upsert = backend.upsert
+
+    def looks(points, added):
+        seen.append(indexes(place, backend))
+        upsert(points, added)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(backend, "upsert", looks)
+        acme.add(["text"])
+    expected = {} if place.kind == "memory" else {"metadata.tenant": True}
+    assert seen == [expected]
+
+
+def indexes(place, backend):
+    """Which metadata fields have an index, and whether it is one for tenants."""
+    if place.kind == "embedded":
+        schema = backend._opened.engine.info().payload_schema
+        return {path: True for path in schema if path.startswith("metadata.")}  # the engine does not tell the rest
+    schema = backend._client.get_collection(backend._name).payload_schema
+    return {path: one.params.is_tenant for path, one in schema.items() if path.startswith("metadata.")}

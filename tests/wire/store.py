@@ -160,9 +160,12 @@ class Store:
     def index(self, name: str, body: bytes) -> Any:
         wanted = parsed(models.CreateFieldIndex, body)
         self._require(name)
-        kind = getattr(wanted.field_schema, "type", wanted.field_schema)
+        schema = wanted.field_schema
+        kind = getattr(schema, "type", schema)
         self._indexes[name][wanted.field_name] = models.PayloadIndexInfo(
-            data_type=models.PayloadSchemaType(str(kind)), points=0
+            data_type=models.PayloadSchemaType(getattr(kind, "value", kind)),
+            params=None if kind is schema else schema,
+            points=0,
         )
         return self._updated()
 
