@@ -213,12 +213,12 @@ def check_search(scoped, alone, draw, tenant, condition) -> int:
     for hit in ours:
         owner = hit.metadata["tenant"]
         assert owner == tenant or (isinstance(owner, list) and tenant in owner)
-    assert summary(ours) == summary(theirs), (tenant, query, options)
+    assert [detail(hit) for hit in ours] == [detail(hit) for hit in theirs], (tenant, query, options)
     return len(ours)
 
 
-def summary(result) -> list[Any]:
-    return [(hit.id, hit.text, hit.metadata, round(hit.score, 5), hit.retrieval.sparse_rank) for hit in result]
+def detail(hit) -> Any:
+    return hit.id, hit.text, hit.metadata, round(hit.score, 5), hit.retrieval.sparse_rank
 
 
 def check_delete(world: World, tenant: str, condition: Any) -> None:
