@@ -19,7 +19,7 @@ from searchkit.reranking.engine_thread import EngineLimits
 from searchkit.reranking.scheduler import ScheduledReranker
 from searchkit.stages import Candidate, PairScores, Window
 from searchkit.testing import FakeEncoder, FakeReranker, FakeSparseEncoder
-from searchkit.types import Passage, RetrievalEvidence, SearchResult
+from searchkit.types import RetrievalEvidence, SearchResult
 
 PATIENCE_S = 20.0
 """How long a test waits for something that must happen; never how long it takes."""
@@ -84,14 +84,14 @@ class Bench:
         self.release = threading.Event()
         self.seconds = 0.0
 
-    def pipeline(self, reranker, *, retriever=None, get=None, config=None, limits=None) -> TwoStagePipeline:
+    def pipeline(self, reranker, *, retriever=None, whole_texts=None, config=None, limits=None) -> TwoStagePipeline:
         self._opened.append(ScheduledReranker(reranker, limits=limits))
         return TwoStagePipeline(
             encoder=FakeEncoder(),
             sparse_encoder=FakeSparseEncoder(),
             retriever=retriever or ListRetriever([candidate(number) for number in range(1, 31)]),
             reranker=self._opened[-1],
-            get=get or (lambda ids: [Passage(id=one, text=f"whole {one}") for one in ids]),
+            whole_texts=whole_texts or (lambda found: {one.passage: f"whole {one.id}" for one in found}),
             config=config or SearchKitConfig(),
         )
 
@@ -160,7 +160,8 @@ def test_a_hung_first_stage_is_a_timeout_at_the_deadline(bench):
 
 def test_whole_passages_that_do_not_arrive_are_a_timeout_at_the_deadline(bench):
     windowed = ListRetriever([candidate(1, "a window", Window(0, 2, 0, 8))])
-    pipeline = bench.pipeline(FakeReranker(), retriever=windowed, get=lambda _: bench.release.wait(PATIENCE_S))
+    never = lambda _: bench.release.wait(PATIENCE_S)  # noqa: E731
+    pipeline = bench.pipeline(FakeReranker(), retriever=windowed, whole_texts=never)
     with pytest.raises(RetrievalTimeoutError, match="whole passages"):
         bench.search(pipeline, deadline_s=0.1)
     bench.assert_in_time(0.1)

@@ -104,7 +104,7 @@ def pipeline_of(reader: WordReader) -> tuple[TwoStagePipeline, ScheduledReranker
         sparse_encoder=FakeSparseEncoder(),
         retriever=None,
         reranker=scheduled,
-        get=lambda _: [],
+        whole_texts=lambda _: {},
         config=config,
     )
     return pipeline, scheduled
