@@ -8,12 +8,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from searchkit.calibrating import CalibrationReport, Judgments, Unjudged, calibrate, checked_judgments
 from searchkit.collection import open_collection
 from searchkit.config import SearchKitConfig
 from searchkit.encoding import Bm25Encoder, SentenceEncoder
-from searchkit.errors import ConfigError
+from searchkit.errors import ConfigError, RerankError
 from searchkit.face import KitFace, Parts
 from searchkit.pipeline import TwoStagePipeline
+from searchkit.request import checked_request, checked_text
 from searchkit.reranking import CrossEncoderReranker
 from searchkit.reranking.scheduler import ScheduledReranker
 from searchkit.scoped import ScopedKit
@@ -161,6 +163,49 @@ class SearchKit(KitFace):
                 raise ConfigError("the tenant is given twice, in the fields and as tenant=; give it once")
             bound["tenant"] = tenant
         return ScopedKit(self._parts, bound)
+
+    def calibrate(
+        self,
+        judgments: Judgments,
+        *,
+        candidate_depth: int = 100,
+        unjudged: Unjudged = "irrelevant",
+        with_blend: bool = True,
+    ) -> CalibrationReport:
+        """Refit what turns logits into probabilities on judgments of your own, and use it from now on.
+
+        Every judged query is searched and reranked. The new profile holds for this kit and those derived from it; the
+        model's files stay as they are. To keep it, pass ``report.profile`` to `searchkit.CrossEncoderReranker`, or
+        write it beside the model with `searchkit.training.write_profile`.
+
+        Args:
+            judgments: ``{query: {passage id: relevance}}``, or `searchkit.types.Judgment` objects, which can carry
+                criteria. Some fifty queries are a good number, also such that have no relevant passage.
+            candidate_depth: Candidates a query; use the depth that you search with.
+            unjudged: What a candidate without a judgment counts as: "irrelevant" fits judgments that list everything
+                relevant, "ignored" fits judgments of single passages, such as clicks.
+            with_blend: Whether first-stage evidence takes part; without it ``score`` is the second stage alone.
+
+        Returns:
+            The profile and, from eight queries on, its calibration error on queries it was not fitted on, beside the
+            error of the former one.
+
+        Raises:
+            ConfigError: A judgment is not understood, or no candidate or every candidate is relevant.
+            RerankError: Stage 2 failed.
+        """
+        judged = checked_judgments(judgments)
+        arguments = {"top_k": candidate_depth, "candidate_depth": candidate_depth, "mode": self._possible("hybrid")}
+        texts = [checked_text(judgment.query) for judgment in judged]
+        requests = [checked_request({**arguments, "criteria": judgment.criteria}) for judgment in judged]
+        results = self._parts.pipeline.search(texts, requests)
+        failed = next((result for result in results if result.status == "degraded"), None)
+        if failed is not None:
+            raise RerankError(f"calibrating needs stage 2, which failed: {failed.reason}")
+        scheduled = self._parts.scheduled
+        report = calibrate(judged, results, scheduled.profile, unjudged=unjudged, with_blend=with_blend)
+        scheduled.use_profile(report.profile)
+        return report
 
     def __repr__(self) -> str:
         return f"SearchKit({self.name!r}, {self._parts.collection.location})"

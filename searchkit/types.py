@@ -195,3 +195,17 @@ class AddReport(Frozen):
     skipped: tuple[Skipped, ...] = ()
     truncated_count: int = Field(default=0, ge=0)
     seconds: float = Field(default=0.0, ge=0)
+
+
+class Judgment(Frozen):
+    """What is relevant to one query, for `searchkit.SearchKit.calibrate`.
+
+    Attributes:
+        query: The query, as it is searched.
+        relevance: Relevance by passage id: 0 is irrelevant, 1 and above relevant, between them relevant in part.
+        criteria: What stage 2 reads beside the query.
+    """
+
+    query: str
+    relevance: dict[PassageId, float]
+    criteria: str | None = None

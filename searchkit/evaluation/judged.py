@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from searchkit.errors import ConfigError
-from searchkit.types import Frozen
+from searchkit.types import Frozen, Judgment
 
 Qrels = Mapping[str, Mapping[str, int]]
 """Relevance by query id, then passage id; above 0 is relevant, larger is better, absent is unjudged."""
@@ -94,6 +94,17 @@ class JudgedQueries(Frozen):
             return self
         chosen = tuple(self.queries[place * len(self.queries) // count] for place in range(count))
         return JudgedQueries(name=self.name, queries=chosen, qrels={query.id: self.qrels[query.id] for query in chosen})
+
+    def judgments(self) -> list[Judgment]:
+        """Return the queries and what is relevant to them in the form that `searchkit.SearchKit.calibrate` takes."""
+        return [
+            Judgment(
+                query=query.text,
+                criteria=query.criteria,
+                relevance={key: float(grade) for key, grade in self.qrels[query.id].items()},
+            )
+            for query in self.queries
+        ]
 
 
 def join_judgments(name: str, queries: Sequence[JudgedQuery], qrels: Qrels) -> JudgedQueries:

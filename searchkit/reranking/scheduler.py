@@ -49,7 +49,7 @@ class ScheduledReranker:
         self._engine_thread: EngineThread = _engine_thread_of(self._reranker, limits or EngineLimits())
         self._cache = PairScoreCache(cache_bytes) if cache_bytes else None
         self._identity = uuid.uuid4().hex
-        self._profile: RerankerProfile | None = None
+        self._profile: list[RerankerProfile] = []  # one or none; a list, because views of this one share it
         self._closing = threading.Lock()
         self._closed = threading.Event()
 
@@ -66,9 +66,9 @@ class ScheduledReranker:
     @property
     def profile(self) -> RerankerProfile:
         """Calibration, blend and criteria template of the model; asked for once."""
-        if self._profile is None:
-            self._profile = self._reranker.profile
-        return self._profile
+        if not self._profile:
+            self._profile[:] = [self._reranker.profile]
+        return self._profile[0]
 
     def apart(self, name: str) -> ScheduledReranker:
         """Return a view that shares model, thread and memory of the cache, but no scores with views of another name.
@@ -78,6 +78,10 @@ class ScheduledReranker:
         view = copy.copy(self)
         view._identity = f"{self._identity}:{name}"
         return view
+
+    def use_profile(self, profile: RerankerProfile) -> None:
+        """Use another calibration, blend and template from now on, in views too; the reranker stays as it is."""
+        self._profile[:] = [profile]
 
     def __enter__(self) -> ScheduledReranker:
         return self

@@ -5,8 +5,8 @@ Importing this loads no model library; `train` does.
 
 from __future__ import annotations
 
-from searchkit.training.calibrate import JudgedCandidate as JudgedCandidate
-from searchkit.training.calibrate import fit_profile as fit_profile
+from searchkit.reranking.profile_fit import JudgedCandidate as JudgedCandidate
+from searchkit.reranking.profile_fit import fit_profile as fit_profile
 from searchkit.training.calibrate import write_profile as write_profile
 from searchkit.training.card import CardFacts as CardFacts
 from searchkit.training.card import render_card as render_card

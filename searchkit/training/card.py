@@ -132,7 +132,7 @@ def _calibration(facts: CardFacts) -> str:
         )
     if facts.calibration_error is not None:
         lines.append(f"Expected calibration error on the candidates it was fitted on: {facts.calibration_error:.4f}.")
-    lines.append("On a collection unlike those, refit it on your own judgments: `searchkit.training.fit_profile`.")
+    lines.append("On a collection unlike those, refit it on your own judgments: `SearchKit.calibrate`.")
     return "\n\n".join(lines)
 
 

@@ -5,8 +5,8 @@ import pytest
 
 from searchkit.errors import ConfigError
 from searchkit.reranking.model_files import read_profile
+from searchkit.reranking.profile_fit import measure_profile, split_by_query
 from searchkit.training import JudgedCandidate, fit_profile, write_profile
-from searchkit.training.calibrate import measure_profile, split_by_query
 from searchkit.types import RetrievalEvidence
 
 
