@@ -5,16 +5,41 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from benchmarks.default_model.pools import Example
-from searchkit.training.criteria import counterfactual_group, noise
+from searchkit.training.criteria import anchored_story, counterfactual_group, noise
 from searchkit.training.criteria.wordings import ASPECT_PAIRS
 
-Group = list[tuple[str, str, int]]
 
-NOISE_SHARE = 0.13
+@dataclass(frozen=True)
+class Group:
+    """Pairs of one query, the right passage first.
+
+    Attributes:
+        rows: What the model reads as the query, the passage, the label.
+        asked: The query as stage 1 would read it, without criteria; empty where that says nothing.
+        is_topical: Whether passages on the same topic are relevant in part.
+        read: The passages as the pool has them, for the bi-encoder's view.
+    """
+
+    rows: list[tuple[str, str, int]]
+    asked: str = ""
+    is_topical: bool = False
+    read: tuple[str, ...] = ()
+
+
+NOISE_SHARE = 0.15
 NOISE_SHARE_SHORT = 0.07  # pools of intents and code, where a story would be all there is to read
+ANCHORED_SHARE = 0.3  # of the noise: a story told around the query
 SHORT_POOLS = frozenset({"tldr", "cosqa", "apidocs", "dstc9_faq"})
+_SENTENCE_END = re.compile(r"(?<=[a-z]\.) (?=[A-Z])")
+_PUNCTUATION = re.compile(r"[^\w\s]+")
+_TOPIC_WORDINGS = (
+    "I am interested in articles on {}.", "articles that deal with {}", "What work has been done on {}?",
+    "papers about {}", "research on {}", "I would like to find descriptions of {}.", "{} - methods and results",
+    "Find anything that discusses {}, in theory or in practice.", "publications concerning {}",
+)  # fmt: skip
 STANCES = {
     True: ("Only statements in favour of the claim are relevant.", "A relevant statement supports the claim.",
            "I want arguments for it, not against it.", "Give reasons that back this up.", "Arguments in favour.",
@@ -32,14 +57,46 @@ class Composer:
     def __init__(self, pools: Mapping[str, Sequence[Example]], seed: int) -> None:
         self._pools = pools
         self._draw = random.Random(seed)
+        self._title_of = {example.positive: example.query for example in pools.get("arxiv", ())}
 
     def plain(self, example: Example) -> Group:
         """The query, sometimes with criteria that ask for nothing."""
         query = self._restyled(example.query)
         share = NOISE_SHARE_SHORT if example.pool in SHORT_POOLS else NOISE_SHARE
         if self._draw.random() < share:
-            query = f"{query} {noise(self._draw)}"
-        return self._labelled(query, example.positive, self.negatives(example, 3))
+            is_anchored = self._draw.random() < ANCHORED_SHARE
+            query += " " + (anchored_story(self._draw, example.query) if is_anchored else noise(self._draw))
+        return self._labelled(query, example.positive, self.negatives(example, 3), asked=example.query)
+
+    def science(self, example: Example) -> Group:
+        """A title or a sentence of an abstract, as people type them, and abstracts or titles on like topics."""
+        negatives = self.negatives(example, 3)
+        chance = self._draw.random()
+        sentences = [part for part in _SENTENCE_END.split(example.positive) if 50 < len(part) < 260]
+        if chance < 0.35 and len(sentences) > 2:
+            query = self._draw.choice(sentences)
+            titles = [self._title_of.get(text, "") for text in (example.positive, *negatives)]
+            if chance < 0.12 and all(titles):
+                texts = titles
+            else:
+                rest = example.positive.replace(query, "").replace("  ", " ").strip()
+                texts = [f"{title}. {text}" for title, text in zip(titles, (rest, *negatives), strict=True)]
+            query = query.rstrip(".")
+        else:
+            query, texts = self._topic(example.query), [example.positive, *negatives]
+        if self._draw.random() < 0.2:
+            texts = [_PUNCTUATION.sub(" ", text.lower()) for text in texts]
+        group = self._labelled(query, texts[0], texts[1:], asked=example.query, is_topical=True)
+        return replace(group, read=(example.positive, *negatives))
+
+    def _topic(self, title: str) -> str:
+        chance = self._draw.random()
+        if chance < 0.45:
+            return title
+        if chance < 0.7:
+            return " ".join(_PUNCTUATION.sub(" ", title.lower()).split())
+        first = title[:1].lower() + title[1:] if not title[:2].isupper() else title
+        return self._draw.choice(_TOPIC_WORDINGS).format(first.rstrip("."))
 
     def aspect(self, example: Example) -> Group:
         """A subject, the aspect wanted, and passages on its other aspects."""
@@ -69,16 +126,19 @@ class Composer:
         found = counterfactual_group(self._draw, example.query, example.positive, self.negatives(example, 6))
         if found is None:
             return self.plain(example)
-        return [(pair.sentence_0, pair.sentence_1, int(pair.label)) for pair in found]
+        return Group([(pair.sentence_0, pair.sentence_1, int(pair.label)) for pair in found])
 
     def negatives(self, example: Example, count: int) -> list[str]:
-        """Two of the pool's own negatives, then mined ones, hardest most likely, then strangers."""
+        """Of the pool's own negatives, BM25's and the bi-encoder's in turn, hardest most likely; then strangers."""
         own = list(dict.fromkeys(text for text in example.negatives if text != example.positive))
         self._draw.shuffle(own)
-        mined = [text for text in example.mined if text != example.positive and text not in own]
-        chosen = own[: count - 1 if mined else count]
-        while len(chosen) < count and mined:
-            chosen.append(mined.pop(min(int(self._draw.random() ** 1.5 * len(mined)), len(mined) - 1)))
+        sources = [[text for text in found if text != example.positive] for found in (example.near, example.mined)]
+        chosen = own[: count - sum(map(bool, sources))]
+        while len(chosen) < count and any(sources):
+            for source in sources:
+                source[:] = [text for text in source if text not in chosen]
+                if source and len(chosen) < count:
+                    chosen.append(source[min(int(self._draw.random() ** 1.5 * len(source)), len(source) - 1)])
         chosen += [text for text in own if text not in chosen][: count - len(chosen)]
         return chosen + self._fill(example, chosen, count)
 
@@ -108,6 +168,9 @@ class Composer:
             return match[1] + self._draw.choice((". ", " ", " - ")) + match[2]
         return text
 
-    def _labelled(self, query: str, positive: str, negatives: Sequence[str]) -> Group:
+    def _labelled(
+        self, query: str, positive: str, negatives: Sequence[str], asked: str = "", is_topical: bool = False
+    ) -> Group:
         rows = [(query, self._retitled(positive), 1)]
-        return rows + [(query, self._retitled(text), 0) for text in negatives[:3]]
+        rows += [(query, self._retitled(text), 0) for text in negatives[:3]]
+        return Group(rows, asked, is_topical, (positive, *negatives[:3]))

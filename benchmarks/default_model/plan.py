@@ -14,27 +14,29 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.default_model.embeddings import Vectors
 from benchmarks.default_model.groups import Composer, Group
 from benchmarks.default_model.planfile import GROUP, Plan
-from benchmarks.default_model.pools import MINED_RANKS, Example, is_held_out, mine, read_pool
+from benchmarks.default_model.pools import MINED_RANKS, NEAR_RANKS, Example, mine, mine_near, read_pools
 from benchmarks.default_model.train import GROUPS_A_STEP
 from searchkit.models.lookup import find_model
 from searchkit.models.tokenizer import load_tokenizer
 
 # Share of the groups; "aspects" are medquad's examples with criteria, "counterfactual" draws on several pools.
 SHARES = {
-    "aspects": 0.15, "squad_sent": 0.12, "medquad": 0.09, "squad": 0.07, "selqa": 0.07, "fever": 0.07,
-    "counterfactual": 0.07, "arxiv": 0.06, "clapnq": 0.05, "tech_faq": 0.05, "squad_extra": 0.04, "hybridqa": 0.035,
-    "cosqa": 0.035, "tldr": 0.03, "dstc9_faq": 0.03, "fetaqa": 0.03, "perspectrum": 0.02, "doc_sections": 0.02,
-    "disfl_qa": 0.015, "tatqa": 0.012, "timeqa": 0.01, "qmsum": 0.01, "wiki_title": 0.008,
+    "arxiv": 0.14, "apidocs": 0.12, "aspects": 0.09, "counterfactual": 0.08, "squad_sent": 0.08, "fever": 0.07,
+    "medquad": 0.05, "squad": 0.05, "selqa": 0.05, "clapnq": 0.05, "tldr": 0.05, "tech_faq": 0.04, "cosqa": 0.035,
+    "squad_extra": 0.035, "hybridqa": 0.03, "dstc9_faq": 0.03, "fetaqa": 0.03, "doc_sections": 0.03,
+    "perspectrum": 0.02, "disfl_qa": 0.015, "wiki_title": 0.012, "timeqa": 0.01, "qmsum": 0.01, "tatqa": 0.01,
+    "sharc": 0.002,
 }  # fmt: skip
 COUNTERFACTUAL_POOLS = (
     "squad_sent", "selqa", "squad", "fever", "clapnq", "fetaqa", "hybridqa", "tech_faq", "squad_extra", "timeqa",
-    "dstc9_faq",
+    "dstc9_faq", "apidocs", "doc_sections",
 )  # fmt: skip
 # What decides relevance in these comes early, so cutting them is no false label.
 CUT_TOLERANT = {"medquad", "aspects", "arxiv", "tech_faq", "wiki_title", "doc_sections", "cosqa", "fever", "qmsum"}
-CURRICULUM = ((0.4, 128), (0.3, 176), (0.3, 256))
+CURRICULUM = ((0.45, 128), (0.3, 176), (0.25, 256))
 CHARACTERS_A_TOKEN = 4.0
 MIN_PASSAGE_TOKENS = 40
 
@@ -59,21 +61,18 @@ class Supply:
         return left.pop()
 
 
-def load_pools(folder: Path) -> dict[str, list[Example]]:
+def load_pools(folder: Path, more: Path | None, vectors: Vectors) -> dict[str, list[Example]]:
     """Return every pool's training part, with mined negatives."""
-    pools: dict[str, list[Example]] = {}
-    for path in sorted(folder.iterdir()):
-        if not (path / "pairs.jsonl.gz").is_file():
-            continue
-        examples = [example for example in read_pool(path) if not is_held_out(example.positive)]
-        plain = [example for example in examples if path.name != "medquad" or not example.instruction]
-        if path.name in MINED_RANKS:
-            mine(plain, path.name)
-        pools[path.name] = plain
-        if path.name == "medquad":
-            pools["aspects"] = [example for example in examples if example.instruction]
-            for example in pools["aspects"]:
-                example.pool = "aspects"
+    pools = read_pools(folder, more)
+    pools["aspects"] = [example for example in pools["medquad"] if example.instruction]
+    pools["medquad"] = [example for example in pools["medquad"] if not example.instruction]
+    for example in pools["aspects"]:
+        example.pool = "aspects"
+    for name, examples in pools.items():
+        if name in MINED_RANKS:
+            mine(examples, name)
+        if name in NEAR_RANKS:
+            mine_near(examples, name, vectors)
     return pools
 
 
@@ -102,10 +101,12 @@ def _group(composer: Composer, supply: Supply, draw: random.Random, name: str, l
     example = supply.take(name, limit)
     if name == "aspects":
         return composer.aspect(example)
+    if name == "arxiv":
+        return composer.science(example)
     return composer.stance(example) if name == "perspectrum" else composer.plain(example)
 
 
-def tokenise(groups: list[Group], limits: list[int]) -> Plan:
+def tokenise(groups: list[Group], limits: list[int], vectors: Vectors) -> Plan:
     """Return the plan; queries leave a passage at least ``MIN_PASSAGE_TOKENS``, passages are cut at the end."""
     tokenizer = load_tokenizer(find_model("all-MiniLM-L6-v2").path)
     pieces: list[np.ndarray] = []
@@ -117,14 +118,23 @@ def tokenise(groups: list[Group], limits: list[int]) -> Plan:
         offsets.append(offsets[-1] + len(pieces[-1]))
         splits.append(len(asked) + 2)
         labels.append(label)
-    return Plan(np.concatenate(pieces), np.array(offsets), np.array(splits, np.int32), np.array(labels, np.int8))
+    dense = np.concatenate([_cosines(group, vectors) for group in groups])
+    topical = np.repeat([group.is_topical for group in groups], GROUP)
+    arrays = np.array(offsets), np.array(splits, np.int32), np.array(labels, np.int8)
+    return Plan(np.concatenate(pieces), *arrays, dense, topical)
+
+
+def _cosines(group: Group, vectors: Vectors) -> np.ndarray:
+    if not group.asked or any(text not in vectors for text in (group.asked, *group.read)):
+        return np.full(GROUP, np.nan, np.float32)
+    return vectors.of(group.read) @ vectors.of([group.asked])[0]
 
 
 def _rows(groups: list[Group], limits: list[int]) -> Iterator[tuple[tuple[str, str, int], int]]:
     for group, limit in zip(groups, limits, strict=True):
-        if len(group) != GROUP:
-            raise ValueError(f"a group of {len(group)}: {group}")
-        for row in group:
+        if len(group.rows) != GROUP:
+            raise ValueError(f"a group of {len(group.rows)}: {group}")
+        for row in group.rows:
             yield row, limit
 
 
@@ -132,15 +142,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("pools", type=Path)
     parser.add_argument("run", type=Path)
-    parser.add_argument("--seed", type=int, default=20261123)
+    parser.add_argument("--vectors", type=Path, required=True, help="what benchmarks.default_model.embeddings wrote")
+    parser.add_argument("--more", type=Path, help="a folder of further pools")
+    parser.add_argument("--seed", type=int, default=20261125)
     parser.add_argument("--groups", type=int, default=36_000)
     parser.add_argument("--peak", type=float, default=1e-4, help="learning rate after 4,000 pairs")
     options = parser.parse_args()
     options.run.mkdir(parents=True, exist_ok=True)
-    pools = load_pools(options.pools)
+    vectors = Vectors(options.vectors)
+    pools = load_pools(options.pools, options.more, vectors)
     groups, limits, counts = compose(pools, options.groups, options.seed)
-    tokenise(groups, limits).write(options.run / "plan.npz")
-    schedule = [[0, 0], [4000, options.peak], [len(groups) * GROUP, options.peak / 5]]
+    tokenise(groups, limits, vectors).write(options.run / "plan.npz")
+    schedule = [[0, 0], [4000, options.peak], [len(groups) * GROUP, options.peak / 20]]
     (options.run / "schedule.json").write_text(json.dumps(schedule), encoding="utf-8")
     facts = {"seed": options.seed, "groups": len(groups), "counts": counts}
     facts["pools"] = {name: len(examples) for name, examples in pools.items()}

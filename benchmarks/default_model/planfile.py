@@ -13,22 +13,30 @@ GROUP = 4
 
 @dataclass(frozen=True)
 class Plan:
-    """Pairs as flat arrays: pair ``i`` is ``tokens[offsets[i]:offsets[i + 1]]``, its passage from ``splits[i]`` on."""
+    """Pairs as flat arrays: pair ``i`` is ``tokens[offsets[i]:offsets[i + 1]]``, its passage from ``splits[i]`` on.
+
+    ``dense`` is the cosine that the bi-encoder gives query and passage, NaN where it was not asked; ``topical`` marks
+    pairs of groups whose other passages are relevant in part.
+    """
 
     tokens: np.ndarray
     offsets: np.ndarray
     splits: np.ndarray
     labels: np.ndarray
+    dense: np.ndarray
+    topical: np.ndarray
 
     @classmethod
     def read(cls, path: Path) -> Plan:
         """Return a plan from its file."""
         with np.load(path) as stored:
-            return cls(stored["tok"], stored["off"], stored["sep"], stored["lab"])
+            names = ("tok", "off", "sep", "lab", "dense", "topical")
+            return cls(*(stored[name] for name in names))
 
     def write(self, path: Path) -> None:
         """Write the plan."""
-        np.savez(path, tok=self.tokens, off=self.offsets, sep=self.splits, lab=self.labels)
+        arrays = {"tok": self.tokens, "off": self.offsets, "sep": self.splits, "lab": self.labels}
+        np.savez(path, **arrays, dense=self.dense, topical=self.topical)
 
     @property
     def group_count(self) -> int:

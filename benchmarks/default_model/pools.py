@@ -9,9 +9,13 @@ import re
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from sklearn.feature_extraction.text import CountVectorizer
+
+if TYPE_CHECKING:
+    from benchmarks.default_model.embeddings import Vectors
 
 HELD_OUT_PER_MILLE = 35
 # BM25 ranks that negatives are mined from; the ranks before are left alone because they are often right too.
@@ -21,6 +25,21 @@ MINED_RANKS = {
     "fetaqa": (3, 16), "tech_faq": (3, 16), "timeqa": (3, 16), "doc_sections": (3, 16), "qmsum": (3, 14),
     "apidocs": (2, 16),
 }  # fmt: skip
+# Pools whose passages are also ranked by the bi-encoder; the rest is long, or has hard negatives of its own.
+DENSE_POOLS = frozenset(
+    ("apidocs", "arxiv", "clapnq", "cosqa", "dstc9_faq", "fetaqa", "fever", "selqa", "squad_sent", "tech_faq", "tldr",
+     "doc_sections", "squad_extra")
+)  # fmt: skip
+MOST_EXAMPLES = {"arxiv": 9_000, "wiki_title": 6_000}
+# The same for the bi-encoder's ranks. In arxiv what ranks high is on the topic, which is what such searches want.
+NEAR_RANKS = {
+    "apidocs": (2, 40), "arxiv": (8, 80), "clapnq": (1, 24), "cosqa": (2, 24), "dstc9_faq": (2, 24), "fetaqa": (3, 30),
+    "fever": (2, 30), "selqa": (2, 20), "squad_sent": (2, 24), "tech_faq": (2, 24), "tldr": (2, 30),
+    "doc_sections": (3, 30), "squad_extra": (1, 12),
+}  # fmt: skip
+# Where several passages may answer, one that the bi-encoder puts clearly above the right one is more likely right too.
+MANY_MAY_ANSWER = frozenset(("apidocs", "arxiv", "cosqa", "doc_sections", "fetaqa", "fever", "tech_faq", "tldr"))
+_MARGIN = 0.03
 # Passages about the same thing may be right too: these pools skip mined passages with the positive's title.
 SAME_TITLE_IS_RISKY = ("medquad", "fever", "timeqa")
 _ASPECTS = (
@@ -40,6 +59,7 @@ class Example:
     positive: str
     negatives: list[str] = field(default_factory=list)
     mined: list[str] = field(default_factory=list)
+    near: list[str] = field(default_factory=list)
     instruction: str = ""
     wanted: str = ""
     excluded: str = ""
@@ -60,12 +80,29 @@ def read_pool(folder: Path) -> list[Example]:
             if len(row["query"]) > 5 and len(row["positive"]) > 15:
                 instruction = row.get("instruction") or ""
                 example = Example(
-                    folder.name, row["query"], row["positive"], row.get("negatives") or [], [], instruction,
-                    source=row.get("source", ""),
+                    folder.name, row["query"], row["positive"], row.get("negatives") or [],
+                    instruction=instruction, source=row.get("source", ""),
                 )  # fmt: skip
                 example.wanted, example.excluded = _aspects(instruction)
                 found.append(example)
     return found
+
+
+def read_pools(folder: Path, more: Path | None = None) -> dict[str, list[Example]]:
+    """Return the training part of every pool under ``folder`` and ``more``; the largest are cut by hash."""
+    pools = {}
+    for path in sorted([*folder.iterdir(), *(more.iterdir() if more else ())]):
+        if (path / "pairs.jsonl.gz").is_file():
+            examples = [example for example in read_pool(path) if not is_held_out(example.positive)]
+            most = MOST_EXAMPLES.get(path.name)
+            if most is not None:
+                examples = sorted(examples, key=lambda example: _digest(example.positive))[:most]
+            pools[path.name] = examples
+    return pools
+
+
+def _digest(text: str) -> str:
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
 def _aspects(instruction: str) -> tuple[str, str]:
@@ -90,6 +127,30 @@ def mine(examples: list[Example], pool: str) -> None:
         if pool in SAME_TITLE_IS_RISKY:
             found = [text for text in found if _title(text) != _title(example.positive)]
         example.mined = found
+
+
+def mine_near(examples: list[Example], pool: str, vectors: Vectors) -> None:
+    """Set ``near`` of every example to what the bi-encoder finds for its query among the pool's passages."""
+    first, last = NEAR_RANKS[pool]
+    passages = sorted({example.positive for example in examples})
+    found = vectors.of(passages)
+    right: defaultdict[str, set[str]] = defaultdict(set)
+    for example in examples:
+        right[_key(example.query)].add(example.positive)
+    place = {text: row for row, text in enumerate(passages)}
+    for start in range(0, len(examples), 512):
+        part = examples[start : start + 512]
+        scores = vectors.of([example.query for example in part]) @ found.T
+        count = min(last + 4, len(passages) - 1)
+        top = np.argpartition(-scores, count, axis=1)[:, : count + 1]
+        for row, example in enumerate(part):
+            order = top[row][np.argsort(-scores[row, top[row]], kind="stable")]
+            bar = scores[row, place[example.positive]] + _MARGIN if pool in MANY_MAY_ANSWER else 9.0
+            kept = [passages[one] for one in order if scores[row, one] <= bar]
+            kept = [text for text in kept if text not in right[_key(example.query)]][first:]
+            if pool in SAME_TITLE_IS_RISKY:
+                kept = [text for text in kept if _title(text) != _title(example.positive)]
+            example.near = kept
 
 
 def bm25(queries: list[str], passages: list[str], depth: int) -> list[list[int]]:

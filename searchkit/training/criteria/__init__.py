@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from searchkit.training.criteria.distractors import anchored_story as anchored_story
 from searchkit.training.criteria.distractors import irrelevant as irrelevant
 from searchkit.training.criteria.distractors import noise as noise
 from searchkit.training.criteria.distractors import story as story

@@ -142,6 +142,30 @@ _CLOSINGS = (
     "",
 )
 
+_ANCHORED_OPENINGS = (
+    "As a {work} in {place}, I came across this while working on something else: {query}.",
+    "I am a {work} and want to understand {query}.",
+    "For {years} years I have worked as a {work}, and now I need to know about {query}.",
+    "My question, as a {age}-year-old {work}, is about {query}.",
+    "Being a {work} from {place} who loves {hobby}, I keep wondering about {query}.",
+)
+_ANCHORED_OPENINGS_HELD_OUT = (
+    "There is a {work} in {place} who cannot stop thinking about {query}, and I am that person.",
+    "Last week {query} came up between two shifts; I am a {work} of {age}.",
+)
+_PURPOSES = (
+    "I will use what I find to prepare a presentation for people who know little about it.",
+    "I would like to compare it with what I learned at school many years ago.",
+    "It may help me to decide what to do next in my job.",
+    "My family depends on me to get such things right.",
+    "I am looking for facts that I can check, rather than opinions.",
+    "A short passage with the essential facts would be ideal for my notes.",
+    "I hope to explain it to a group of beginners in the coming days.",
+    "I have read several articles, yet none of them addressed the point.",
+    "Knowing this would settle a discussion that has been going on for weeks.",
+    "The document should be useful to somebody in my position.",
+)
+
 
 def vague(draw: random.Random, *, held_out: bool = False) -> str:
     """Return a wish that any good passage fulfils."""
@@ -166,6 +190,21 @@ def story(draw: random.Random, *, held_out: bool = False) -> str:
     parts += [remark for remark in draw.sample(_REMARKS, 2) if draw.random() < 0.5]
     parts.append(draw.choice(_CLOSINGS))
     return " ".join(part for part in parts if part)
+
+
+def anchored_story(draw: random.Random, query: str, *, held_out: bool = False) -> str:
+    """Return a long story around the query itself: who asks it and what for, without any demand on the passage."""
+    opening = draw.choice(_ANCHORED_OPENINGS_HELD_OUT if held_out else _ANCHORED_OPENINGS).format(
+        age=draw.randint(17, 82),
+        work=draw.choice(_WORK),
+        place=draw.choice(_PLACES),
+        hobby=draw.choice(_HOBBIES),
+        years=draw.randint(2, 35),
+        query=query.strip(" ?."),
+    )
+    parts = [opening, f"I am asking because {draw.choice(_REASONS)}."]
+    parts += draw.sample(_PURPOSES, draw.randint(1, 3)) + draw.sample(_REMARKS, draw.randint(0, 2))
+    return " ".join([*parts, draw.choice(_CLOSINGS)]).strip()
 
 
 def noise(draw: random.Random, *, held_out: bool = False) -> str:

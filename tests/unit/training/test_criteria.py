@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from searchkit.training.criteria import (
     KINDS,
     Criterion,
+    anchored_story,
     counterfactual_group,
     holds,
     irrelevant,
@@ -118,6 +119,14 @@ def test_distractors_of_validation_are_new(make):
     new = {make(random.Random(seed), held_out=True) for seed in range(300)}
     assert not seen & new
     assert make(random.Random(1)) == make(random.Random(1))
+
+
+def test_a_story_around_the_query_repeats_it_and_validation_tells_it_otherwise():
+    stories = {anchored_story(random.Random(seed), "How do tides work?") for seed in range(200)}
+    new = {anchored_story(random.Random(seed), "How do tides work?", held_out=True) for seed in range(200)}
+    assert all("How do tides work" in text and "?" not in text for text in stories | new)
+    assert len(stories) > 190
+    assert not {text.split(". ")[0] for text in stories} & {text.split(". ")[0] for text in new}
 
 
 def test_a_criterion_names_its_kind_and_direction():
