@@ -1,20 +1,29 @@
-"""The README's tables, made from the newest files under benchmarks/results/: python benchmarks/tables.py."""
+"""The README's tables, made from the newest files under benchmarks/results/: python benchmarks/tables.py [--write].
+
+Without an argument they are printed. A table lies in the README between ``<!-- table: NAME -->`` and
+``<!-- end of table -->``; ``--write`` renews what lies there.
+"""
 
 from __future__ import annotations
 
 import json
+import re
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).parent / "results"
+README = Path(__file__).parents[1] / "README.md"
+_PLACE = re.compile(r"(<!-- table: (\w+) -->\n)(.*?)(<!-- end of table -->)", re.DOTALL)
 
 
-def newest(benchmark: str) -> dict[str, Any]:
-    """Return the numbers of the benchmark's newest file."""
+def newest(benchmark: str) -> dict[str, Any] | None:
+    """Return the numbers of the benchmark's newest file; ``None`` if it was never run."""
     found: list[dict[str, Any]] = [
         json.loads(path.read_text(encoding="utf-8")) for path in FOLDER.glob(f"{benchmark}-*.json")
     ]
-    return max(found, key=lambda numbers: str(numbers["date"]))
+    return max(found, key=lambda numbers: str(numbers["date"]), default=None)
 
 
 def demo_table(numbers: dict[str, Any]) -> str:
@@ -28,5 +37,41 @@ def demo_table(numbers: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def frameworks_table(numbers: dict[str, Any]) -> str:
+    """Return the table of the frameworks' own two stages beside ours in Markdown."""
+    lines = [
+        "| two stages | nDCG@10 | p50 ms | time (searchkit, dense = 1) | candidates reranked | scores kept |",
+        "|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {row['stack']} | {row['ndcg_at_10']:.3f} | {row['p50_ms']:.0f} | {row['time_ratio']:.2f} |"
+        f" {row['candidates_reranked']} | {'yes' if row['scores_kept'] else 'no'} |"
+        for row in numbers["rows"]
+    ]
+    return "\n".join(lines)
+
+
+TABLES: dict[str, Callable[[dict[str, Any]], str]] = {"demo": demo_table, "frameworks": frameworks_table}
+
+
+def filled(page: str) -> str:
+    """Return a page with its tables renewed; a place whose benchmark was never run stays as it is."""
+
+    def renewed(place: re.Match[str]) -> str:
+        numbers = newest(place[2])
+        return place[0] if numbers is None else f"{place[1]}{TABLES[place[2]](numbers)}\n{place[4]}"
+
+    return _PLACE.sub(renewed, page)
+
+
+def main(arguments: list[str]) -> None:
+    if "--write" in arguments:
+        README.write_text(filled(README.read_text(encoding="utf-8")), encoding="utf-8")
+        return
+    for benchmark, table in TABLES.items():
+        numbers = newest(benchmark)
+        print(f"{benchmark}: never run" if numbers is None else table(numbers), end="\n\n")
+
+
 if __name__ == "__main__":
-    print(demo_table(newest("demo")))
+    main(sys.argv[1:])

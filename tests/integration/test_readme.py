@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import io
+import json
 import re
 from pathlib import Path
 
@@ -36,13 +37,40 @@ def test_blocks_of_a_page_run_in_order_and_print_what_is_shown(page, tmp_path, m
             assert printed.getvalue().strip() == shown.strip(), code
 
 
-def test_the_measured_table_is_the_one_in_the_results():
+@pytest.fixture
+def tables():
     spec = importlib.util.spec_from_file_location("tables", TOP / "benchmarks" / "tables.py")
     assert spec is not None
     assert spec.loader is not None
-    tables = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tables)
-    assert tables.demo_table(tables.newest("demo")) in (TOP / "README.md").read_text(encoding="utf-8")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_measured_tables_are_those_in_the_results(tables):
+    page = (TOP / "README.md").read_text(encoding="utf-8")
+    assert tables.filled(page) == page, "run: python benchmarks/tables.py --write"
+    for benchmark, table in tables.TABLES.items():
+        assert f"<!-- table: {benchmark} -->" in page
+        numbers = tables.newest(benchmark)
+        assert numbers is None or table(numbers) in page
+
+
+def test_tables_are_renewed_from_the_newest_result_and_keep_their_place(tables, tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "FOLDER", tmp_path)
+    page = "before\n<!-- table: frameworks -->\nold\n<!-- end of table -->\nafter\n"
+    assert tables.filled(page) == page, "without a result nothing is known better"
+    row = {
+        "stack": "LangChain, defaults", "ndcg_at_10": 0.25, "p50_ms": 60.4, "time_ratio": 0.071,
+        "candidates_reranked": 4, "scores_kept": False,
+    }  # fmt: skip
+    for date, ndcg in (("2026-01-02", 0.25), ("2026-01-01", 0.9)):
+        numbers = {"date": date, "rows": [{**row, "ndcg_at_10": ndcg}]}
+        (tmp_path / f"frameworks-{date}.json").write_text(json.dumps(numbers), encoding="utf-8")
+    again = tables.filled(page)
+    assert "| LangChain, defaults | 0.250 | 60 | 0.07 | 4 | no |\n<!-- end of table -->\nafter\n" in again
+    assert again.startswith("before\n<!-- table: frameworks -->\n| two stages |")
+    assert tables.filled(again) == again
 
 
 def test_readme_shows_code_and_its_output_within_25_lines():
