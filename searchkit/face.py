@@ -139,7 +139,8 @@ class KitFace:
             criteria: What makes a passage relevant, in words; stage 2 alone reads it, beside the query.
             filter: Condition on the metadata: ``{"lang": "en"}`` (equal), ``{"lang": ["en", "de"]}`` (any of),
                 ``{"year": {"gte": 2020, "lt": 2024}}``, ``{"lang": {"not": "en"}}``, ``{"isbn": {"exists": True}}``.
-                All fields must match. A ``qdrant_client.models.Filter`` is taken as it is.
+                All fields must match; ``{"$or": [{...}, {...}]}``, ``"$and"`` and ``{"$not": {...}}`` combine filters.
+                A ``qdrant_client.models.Filter`` is taken as it is.
             min_score: Least probability of a hit, 0..1; fewer hits or none may come back.
             deadline_s: Seconds that the whole search may take; the result says what was left undone.
             mode: "hybrid", or one leg of stage 1 alone.

@@ -19,10 +19,9 @@ from searchkit.collection.backends.base import SCAN_PAGE
 from searchkit.collection.backends.client_connection import is_local, lock_of
 from searchkit.collection.backends.client_errors import mapped_client_errors
 from searchkit.collection.backends.client_requests import rarity_within
-from searchkit.collection.filters import check_selection
 from searchkit.collection.fusion import Fused, Leg, fuse, rank_leg
 from searchkit.collection.layouts import DenseVector, Layout
-from searchkit.collection.passages import RecordStream, checked_ids
+from searchkit.collection.passages import RecordStream, check_selection, checked_ids
 from searchkit.collection.schema import point_id
 from searchkit.collection.scope import EVERYTHING, Scope
 from searchkit.config import SearchKitConfig

@@ -10,10 +10,10 @@ from itertools import chain
 from typing import Any
 
 from searchkit.collection.backends.base import SCAN_PAGE, Backend
-from searchkit.collection.filters import IS_FIRST_WINDOW, Condition, check_selection, parse_filter
+from searchkit.collection.filters import IS_FIRST_WINDOW, Condition, parse_filter
 from searchkit.collection.ingest import Writer
 from searchkit.collection.manifest import Manifest, check_manifest, manifest_of
-from searchkit.collection.passages import RecordStream, checked_ids
+from searchkit.collection.passages import RecordStream, check_selection, checked_ids
 from searchkit.collection.reading import read_passages
 from searchkit.collection.retrieval import retrieve
 from searchkit.collection.schema import (

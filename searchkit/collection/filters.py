@@ -6,6 +6,7 @@ r"""The filter language of ``search``: a dict of metadata keys, parsed into cond
     {"lang": {"not": "en"}}              not: a value, a list, or operators; passages without the key match
     {"url": {"exists": True}}            has a value (null and [] are none)
     {"author.name": "Ada"}               nested keys; "tags[].name" looks into a list of objects; "\"a.b\"" is one key
+    {"$or": [{...}, {...}]}              at least one of these filters holds; also "$and", and "$not": {...}
 
 Several keys, and several operators of one key, must all hold. Pure: no vendor is imported here.
 """
@@ -29,6 +30,7 @@ _BOUNDS = ("gte", "gt", "lte", "lt")
 _SEGMENT = re.compile(r'(?:"([^"\\\ud800-\udfff]+)"|([^."\[\]\\\ud800-\udfff]+))((?:\[\d{0,9}\])*)')
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _EXACT_INTEGERS = 2**53
+_GROUPS, _DEEPEST_GROUP = ("$and", "$or", "$not"), 32
 _MOST_RANGES = 64
 """Lists of more integers than this are matched as integers only: 3 in the list does not find a stored 3.0."""
 
@@ -97,19 +99,35 @@ def parse_filter(raw: Mapping[Any, Any]) -> All:
     Raises:
         ConfigError: The filter has an unknown operator, an unusable key or an unusable value.
     """
-    return All(tuple(_field(key, value) for key, value in raw.items()))
+    return _parsed(raw, 0)
 
 
-def check_selection(ids: object, condition: object) -> None:
-    """Check that passages to be deleted are named by ids or by a filter that leaves some out.
+def _parsed(raw: Mapping[Any, Any], depth: int) -> All:
+    if depth > _DEEPEST_GROUP:
+        raise ConfigError(f"a filter has groups in groups more than {_DEEPEST_GROUP} levels deep; flatten it")
+    return All(
+        tuple(
+            _group(key, value, depth) if isinstance(key, str) and key.startswith("$") else _field(key, value)
+            for key, value in raw.items()
+        )
+    )
 
-    Raises:
-        ConfigError: Both or neither are given, or the filter is empty.
-    """
-    if (ids is None) == (condition is None):
-        raise ConfigError("give exactly one of ids and filter")
-    if isinstance(condition, Mapping) and not condition:
-        raise ConfigError("an empty filter would delete every passage; name the passages by ids or by a filter")
+
+def _group(name: str, parts: object, depth: int) -> Condition:
+    if name not in _GROUPS:
+        raise ConfigError(
+            f"unknown group {name!r}; groups are {', '.join(_GROUPS)} (a metadata key of that name is quoted: "
+            f"'\"{name}\"')"
+        )
+    if name == "$not":
+        if not isinstance(parts, Mapping) or not parts:
+            raise ConfigError(f"'$not' holds one filter, a dict with something in it, not {parts!r:.80}")
+        return Not(_parsed(parts, depth + 1))
+    is_usable = isinstance(parts, (list, tuple)) and parts and all(isinstance(one, Mapping) and one for one in parts)
+    if not is_usable:
+        raise ConfigError(f"{name!r} holds a list of filters, each a dict with something in it, not {parts!r:.80}")
+    conditions = tuple(_parsed(one, depth + 1) for one in parts)  # type: ignore[attr-defined]
+    return Some(conditions) if name == "$or" else All(conditions)
 
 
 def payload_path(key: str, root: str = METADATA) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from searchkit.collection.metadata import clean_metadata, text_fault
 from searchkit.collection.schema import derived_id
 from searchkit.collection.scope import EVERYTHING, Scope
-from searchkit.errors import PayloadError
+from searchkit.errors import ConfigError, PayloadError
 from searchkit.types import Passage, PassageId
 
 MAX_ID = 2**63 - 1
@@ -116,6 +116,18 @@ def checked_ids(ids: object) -> list[PassageId]:
     if isinstance(ids, (str, bytes, Mapping)) or not isinstance(ids, Iterable):
         raise PayloadError(f"ids is a list of ids, not {type(ids).__name__}: {_shown(ids)}; write ids=[...]")
     return [checked_id(value) for value in ids]
+
+
+def check_selection(ids: object, condition: object) -> None:
+    """Check that passages to be deleted are named by ids or by a filter that leaves some out.
+
+    Raises:
+        ConfigError: Both or neither are given, or the filter is empty.
+    """
+    if (ids is None) == (condition is None):
+        raise ConfigError("give exactly one of ids and filter")
+    if isinstance(condition, Mapping) and not condition:
+        raise ConfigError("an empty filter would delete every passage; name the passages by ids or by a filter")
 
 
 class RecordStream:

@@ -144,6 +144,16 @@ CASES = [
     ({"lang": "en", "year": 2020}, "a"),
     ({"lang": "en", "year": 2021}, ""),
     ({"lang": ["en", "de"], "public": False, "author.age": {"gt": 49, "lt": 51}}, "b"),
+    ({"$or": [{"lang": "en"}, {"year": 2022}]}, "ac"),
+    ({"$or": [{"lang": "en"}]}, "a"),
+    ({"$or": [{"lang": "en", "year": 2021}, {"public": False}]}, "b"),
+    ({"$or": [{"lang": "en"}, {"lang": "de"}], "year": {"gt": 2020}}, "b"),
+    ({"$and": [{"tags": "red"}, {"tags": "blue"}]}, "a"),
+    ({"$and": [{"lang": "en"}, {"lang": "de"}]}, ""),
+    ({"$not": {"lang": "en"}}, "bcd"),
+    ({"$not": {"lang": "en", "year": 2021}}, "abcd"),
+    ({"$not": {"$or": [{"lang": "en"}, {"public": False}]}}, "cd"),
+    ({"$or": [{"$and": [{"year": {"gte": 2021}}, {"$not": {"lang": "fr"}}]}, {"price": 2.5}]}, "abd"),
 ]
 
 
@@ -189,6 +199,14 @@ def test_filters_follow_an_update(filled):
 
 
 BAD = [
+    ({"$nor": [{"a": 1}]}, r"unknown group '\$nor'; groups are \$and, \$or, \$not"),
+    ({"$or": []}, "holds a list of filters"),
+    ({"$or": [{}]}, "each a dict with something in it"),
+    ({"$and": {"a": 1}}, "holds a list of filters"),
+    ({"$and": ["a"]}, "holds a list of filters"),
+    ({"$not": [{"a": 1}]}, "holds one filter"),
+    ({"$not": {}}, "holds one filter"),
+    ({"$or": [{"year": {"between": 1}}]}, "unknown operator 'between'"),
     ({"year": {"between": [1, 2]}}, "unknown operator 'between'.*any, exists, gt, gte, lt, lte, not"),
     ({"author": {"name": "Ada"}}, "unknown operator 'name'.*author.inner"),
     ({"year": {}}, "no operator"),

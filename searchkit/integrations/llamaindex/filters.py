@@ -31,48 +31,36 @@ def translated(condition: Any) -> Any:
     Raises:
         ConfigError: The filters say something that the dict language cannot.
     """
-    if not isinstance(condition, MetadataFilters):
-        return condition
-    merged: dict[str, Any] = {}
-    for leaf in _leaves(condition):
-        translate = _CONDITIONS.get(leaf.operator)
-        if translate is None:
-            raise ConfigError(
-                f"the filter on {leaf.key!r} uses the operator {leaf.operator.value!r}, which has no translation:"
-                " pass a qdrant_client.models.Filter"
-            )
-        one = translate(leaf.value)
-        merged[leaf.key] = one if leaf.key not in merged else _both(leaf.key, merged[leaf.key], one)
-    return merged
+    return _group(condition) if isinstance(condition, MetadataFilters) else condition
 
 
-def _leaves(filters: MetadataFilters) -> list[MetadataFilter]:
-    if len(filters.filters) > 1 and filters.condition not in {None, FilterCondition.AND}:
-        raise _untranslatable(filters)
+def _group(filters: MetadataFilters) -> dict[str, Any]:
+    parts = [_group(part) if isinstance(part, MetadataFilters) else _leaf(part) for part in filters.filters]
+    parts = [part for part in parts if part]  # an empty group says nothing
+    if not parts:
+        return {}
     if filters.condition is FilterCondition.NOT:
-        raise _untranslatable(filters)
-    leaves: list[MetadataFilter] = []
-    for part in filters.filters:
-        leaves.extend(_leaves(part) if isinstance(part, MetadataFilters) else [_leaf(part)])
-    return leaves
+        return {"$not": {"$or": parts}}  # LlamaIndex's own stores: none of them may hold
+    if len(parts) == 1:
+        return parts[0]
+    return {"$or" if filters.condition is FilterCondition.OR else "$and": parts}
 
 
-def _leaf(part: Any) -> MetadataFilter:
-    return part if isinstance(part, MetadataFilter) else MetadataFilter(key=part.key, value=part.value)
+def _leaf(part: Any) -> dict[str, Any]:
+    # An older exact-match filter has no operator.
+    leaf = part if isinstance(part, MetadataFilter) else MetadataFilter(key=part.key, value=part.value)
+    if leaf.operator is FilterOperator.ALL:
+        return {"$and": [{leaf.key: value} for value in _values(leaf)]}
+    translate = _CONDITIONS.get(leaf.operator)
+    if translate is None:
+        raise ConfigError(
+            f"the filter on {leaf.key!r} uses the operator {leaf.operator.value!r}, which has no translation:"
+            " pass a qdrant_client.models.Filter"
+        )
+    return {leaf.key: translate(leaf.value)}
 
 
-def _untranslatable(filters: MetadataFilters) -> ConfigError:
-    condition = filters.condition.value if filters.condition is not None else None
-    return ConfigError(
-        f"the filters are combined with {condition!r}: only 'and' has a translation; pass a"
-        " qdrant_client.models.Filter, whose should and must_not say the same"
-    )
-
-
-def _both(key: str, first: Any, second: Any) -> Any:
-    if isinstance(first, dict) and isinstance(second, dict) and not set(first).intersection(second):
-        return {**first, **second}
-    raise ConfigError(
-        f"two conditions on {key!r} cannot both be said in one dict: {first!r} and {second!r};"
-        " pass a qdrant_client.models.Filter"
-    )
+def _values(leaf: MetadataFilter) -> list[Any]:
+    if not isinstance(leaf.value, list) or not leaf.value:
+        raise ConfigError(f"'all' on {leaf.key!r} takes a list of values, not {leaf.value!r}")
+    return leaf.value

@@ -155,6 +155,8 @@ def test_hybrid_is_used_where_a_bm25_vector_exists_and_the_result_says_so(client
         ({"open": {"exists": False}}, {"shop"}),
         ({"author.name": "Ada"}, {"wage"}),
         ({"lang": "en", "year": {"gt": 2020}}, {"wage", "shop"}),
+        ({"$or": [{"lang": "de"}, {"year": 2019}]}, {"koch", "hour"}),
+        ({"$not": {"$or": [{"lang": "de"}, {"open": True}]}}, {"shop", "hour"}),
         ({}, set(TEXTS)),
     ],
 )

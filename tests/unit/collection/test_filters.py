@@ -54,6 +54,22 @@ def test_operators_become_conditions():
     assert only({"k": {"gt": 1, "exists": True}}) == All((InRange("metadata.k", gt=1), Exists("metadata.k")))
 
 
+def test_groups_combine_whole_filters():
+    a, b = (All((AnyOf(f"metadata.{key}", ("x",)),)) for key in "ab")
+    assert only({"$or": [{"a": "x"}, {"b": "x"}]}) == Some((a, b))
+    assert only({"$and": [{"a": "x"}, {"b": "x"}]}) == All((a, b))
+    assert only({"$not": {"a": "x"}}) == Not(a)
+    assert only({'"$or"': "x"}) == AnyOf('metadata."$or"', ("x",))
+
+
+def test_groups_in_groups_end_somewhere():
+    raw = {"a": 1}
+    for _ in range(500):
+        raw = {"$not": raw}
+    with pytest.raises(ConfigError, match="levels deep"):
+        parse_filter(raw)
+
+
 def test_dates_are_compared_as_moments_in_utc():
     condition = only({"k": {"gte": "2024-01-01", "lt": datetime(2024, 1, 2, tzinfo=timezone(timedelta(hours=2)))}})
     assert condition.gte == datetime(2024, 1, 1, tzinfo=timezone.utc)
