@@ -14,7 +14,7 @@
 # # Attach to an existing collection
 #
 # At the end you will know how to search a collection that another tool wrote, in two stages, without indexing
-# anything again; what is detected, and what you are asked for where it cannot be.
+# anything again; what is detected, what you are asked for where it cannot be, and how to write to it.
 #
 # The collection here is written the way langchain-qdrant writes it, with plain qdrant-client, so that this runs
 # without that package. In-memory; `url="http://..."` works the same.
@@ -57,7 +57,7 @@ write("theirs", lambda passage: {"page_content": passage["text"], "metadata": me
 # %% [markdown]
 # ## Attach
 # Layout and vectors are detected, and a few texts are encoded again to make sure that the encoder is the one that
-# wrote the vectors. Nothing is ever written.
+# wrote the vectors. Nothing is written unless you ask.
 
 # %%
 kit = SearchKit.attach("theirs", client=client, encoder=encoder)
@@ -89,6 +89,19 @@ except CollectionError as error:
     print(error)
 plain = SearchKit.attach("plain", client=client, encoder=encoder, text_field="body")
 assert plain.search("how long is a break")[0].metadata["topic"] == "hours"
+
+# %% [markdown]
+# ## Writing
+# With `read_only=False` passages can be added and deleted. The tool that owns the collection reads them as its own;
+# where our points would be unlike the others (another encoder, a vector that we cannot write), attaching is refused.
+
+# %%
+with SearchKit.attach("theirs", client=client, encoder=encoder, read_only=False) as writable:
+    point = str(uuid.uuid5(uuid.NAMESPACE_URL, "tea"))
+    report = writable.add([{"id": point, "text": "Guests are offered tea and water.", "country": "DE"}])
+    print(report.added, "added:", client.retrieve("theirs", [point])[0].payload)
+    assert writable.search("what do guests drink")[0].id == point
+    assert writable.delete([point]) == 1
 
 # %% [markdown]
 # ## The measured result
