@@ -5,6 +5,9 @@
 The encoder is a stub (a lookup of prepared unit vectors), so what is measured is everything of ingest but the
 neural network: validation, hashing, windowing, look-up of what is there, BM25, and the engine with its log.
 
+The reranker's token ids are stored in a run of its own, ``with_tokens_...``: tokenizing 40 words costs about as much as
+the rest of ingest.
+
 Making the passages is not counted. On a busy machine look at ``passages_per_cpu_s``, which waits for nobody.
 ``peak_rss_growth_mb`` counts the pages of the engine's memory-mapped files too, which the system takes back when it
 needs them; ``peak_anonymous_growth_mb`` is what the process itself holds.
@@ -26,6 +29,7 @@ from results import write
 from searchkit.collection import open_collection
 from searchkit.config import SearchKitConfig
 from searchkit.encoding import Bm25Encoder
+from searchkit.reranking import CrossEncoderReranker
 from searchkit.stages import EncoderFingerprint, Span, Vectors
 
 WORDS_PER_PASSAGE = 40
@@ -104,11 +108,24 @@ def measure(count: int, dimension: int, folder: Path) -> dict[str, object]:
     again_s, _ = _timed(lambda: collection.add(passages(count)))
     stored = collection.count()
     collection.close()
+    with_tokens = open_collection(
+        "tokens",
+        path=folder,
+        encoder=encoder,
+        sparse_encoder=sparse,
+        config=SearchKitConfig(),
+        token_reader=CrossEncoderReranker(),
+    )
+    with_tokens.add(passages(1000))
+    tokens_s, tokens_cpu_s = _timed(lambda: with_tokens.add(passages(count)))
+    with_tokens.close()
     return {
         "passages": stored,
         "dimension": dimension,
         "passages_per_s": round(count / (adding_s - generating_s)),
         "passages_per_cpu_s": round(count / (adding_cpu_s - generating_cpu_s)),
+        "with_tokens_passages_per_s": round((count - 1000) / (tokens_s - generating_s)),
+        "with_tokens_passages_per_cpu_s": round((count - 1000) / (tokens_cpu_s - generating_cpu_s)),
         "unchanged_per_s": round(count / (again_s - generating_s)),
         "peak_rss_growth_mb": round(grown, 1),
         "peak_anonymous_growth_mb": round(max(anonymous) - anonymous_before, 1),

@@ -19,7 +19,7 @@ from searchkit.request import checked_request, checked_text
 from searchkit.reranking import CrossEncoderReranker
 from searchkit.reranking.scheduler import ScheduledReranker
 from searchkit.scoped import ScopedKit
-from searchkit.stages import Encoder, Reranker, SparseEncoder
+from searchkit.stages import Encoder, Reranker, SparseEncoder, TokenReader
 
 if TYPE_CHECKING:
     from searchkit.collection import Collection
@@ -64,6 +64,7 @@ class SearchKit(KitFace):
         _check_objects(encoder, reranker, config)
         settings = config or SearchKitConfig()
         dense, sparse = encoder or SentenceEncoder(), Bm25Encoder()
+        model = reranker or CrossEncoderReranker()
         opened = open_collection(
             collection,
             path=DEFAULT_PATH if url is None and client is None and path is None else path,
@@ -73,8 +74,9 @@ class SearchKit(KitFace):
             encoder=dense,
             sparse_encoder=sparse,
             config=settings,
+            token_reader=model if isinstance(model, TokenReader) else None,
         )
-        super().__init__(_wired(opened, dense, sparse, reranker, settings))
+        super().__init__(_wired(opened, dense, sparse, model, settings))
 
     @classmethod
     def attach(

@@ -208,6 +208,8 @@ def _result(query: str, request: SearchRequest, stage: Outcome, hits: tuple[Hit,
         scored_count=sum(entry.logit is not None for entry in stage.entries),
         truncated_count=sum(entry.truncated_tokens > 0 for entry in stage.entries),
         cached_count=stage.cached_count,
+        tokens_used_count=stage.tokens_used,
+        tokens_refused_count=stage.tokens_refused,
         engine=stage.engine,
         blend=stage.blend,
     )

@@ -19,7 +19,7 @@ from searchkit.request import SearchRequest
 from searchkit.reranking.adaptive import expected_missed
 from searchkit.reranking.scheduler import ScheduledReranker
 from searchkit.splitting import SpanReader, readable_windows
-from searchkit.stages import Candidate, PairScores, Reranker
+from searchkit.stages import Candidate, PairScores, Reranker, TokenReader, TokenUse
 from searchkit.types import PassageId, SearchStatus
 
 logger = logging.getLogger(__name__)
@@ -36,6 +36,8 @@ class Outcome:
         engine: What scored the pairs.
         blend: How both stages' evidence became the score, in words.
         cached_count: Windows whose score was known before.
+        tokens_used: Windows whose stored token ids were used.
+        tokens_refused: Windows whose stored token ids were not right for the model or the text.
     """
 
     entries: list[Ranked]
@@ -44,6 +46,8 @@ class Outcome:
     engine: str | None = None
     blend: str | None = None
     cached_count: int = 0
+    tokens_used: int = 0
+    tokens_refused: int = 0
 
 
 @dataclass(slots=True)
@@ -73,6 +77,7 @@ class _Task:
             np.zeros(count, dtype=np.int64),
             "",
             np.zeros(count, dtype=np.bool_),
+            np.zeros(count, dtype=np.int8),
         )
 
     @property
@@ -86,6 +91,12 @@ class _Task:
         self.scores.truncated_tokens[row] = scores.truncated_tokens[place]
         if self.scores.cached is not None and scores.cached is not None:
             self.scores.cached[row] = scores.cached[place]
+        if self.scores.token_use is not None and scores.token_use is not None:
+            self.scores.token_use[row] = scores.token_use[place]
+
+    def uses(self, kind: TokenUse) -> int:
+        """Return of how many windows the stored token ids had this fate."""
+        return 0 if self.scores.token_use is None else int((self.scores.token_use == kind).sum())
 
 
 class SecondStage:
@@ -99,6 +110,7 @@ class SecondStage:
 
     def __init__(self, reranker: Reranker, config: SearchKitConfig, threads: BoundedThreads) -> None:
         self._reranker = reranker
+        self._token_reader = reranker if isinstance(reranker, TokenReader) else None
         self._config = config
         self._threads = threads
 
@@ -197,8 +209,8 @@ class SecondStage:
                 for number, task in enumerate(going)
                 for place, row in enumerate(task.stretches.pop(0))
             )
-            pairs = [(going[number].query, going[number].candidates[row].text) for _, number, row in rows]
-            scores = self._reranker.score_pairs(pairs, deadline=deadline)
+            pairs = [(going[number].query, going[number].candidates[row]) for _, number, row in rows]
+            scores = self._scored(pairs, deadline)
             engine = scores.engine or engine
             for place, (_, number, row) in enumerate(rows):
                 going[number].record(row, scores, place)
@@ -208,6 +220,13 @@ class SecondStage:
                 task.is_settled = self._is_settled(task, profile, blend=blend)
             going = [task for task in going if task.stretches and not task.is_settled]
         return engine
+
+    def _scored(self, pairs: Sequence[tuple[str, Candidate]], deadline: Deadline) -> PairScores:
+        texts = [(query, candidate.text) for query, candidate in pairs]
+        if self._token_reader is None:
+            return self._reranker.score_pairs(texts, deadline=deadline)
+        tokens = [candidate.token_ids for _, candidate in pairs]
+        return self._token_reader.score_pairs(texts, deadline=deadline, tokens=tokens)
 
     def _is_settled(self, task: _Task, profile: RerankerProfile, *, blend: bool) -> bool:
         """Whether scoring more of the task's candidates is unlikely to change its hits."""
@@ -251,6 +270,8 @@ def _outcome(task: _Task, profile: RerankerProfile, engine: str, *, blend: bool)
         engine or None,
         _in_words(profile.blend) if blend and profile.blend is not None and engine else None,
         0 if task.scores.cached is None else int(task.scores.cached.sum()),
+        task.uses(TokenUse.USED),
+        task.uses(TokenUse.REFUSED),
     )
 
 

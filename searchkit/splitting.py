@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Protocol, runtime_checkable
+
+from typing_extensions import Protocol, runtime_checkable
 
 from searchkit.collection.windows import WindowPlan, split
-from searchkit.stages import Candidate, Span, Window
+from searchkit.stages import Candidate, Span, TokenReader, Window
 
 SPECIAL_TOKENS = 4
 """Room for the tokens that join query and text: BERT takes three, RoBERTa four."""
@@ -60,8 +61,16 @@ def _may_exceed(text: str, tokens: int) -> bool:
     return len(text) * 4 > tokens * BYTES_PER_TOKEN and len(text.encode(errors="replace")) > tokens * BYTES_PER_TOKEN
 
 
+def _is_known_to_fit(candidate: Candidate, reader: SpanReader, plan: WindowPlan) -> bool:
+    """Whether the stored token ids say that the text is short enough, so that it need not be tokenized to know."""
+    if candidate.token_ids is None or not isinstance(reader, TokenReader):
+        return False
+    count = reader.token_count(candidate.text, candidate.token_ids)
+    return count is not None and count <= plan.max_tokens
+
+
 def _parts(candidate: Candidate, reader: SpanReader, plan: WindowPlan) -> list[Candidate]:
-    if not _may_exceed(candidate.text, plan.max_tokens):
+    if not _may_exceed(candidate.text, plan.max_tokens) or _is_known_to_fit(candidate, reader, plan):
         return [candidate]
     windows = split(candidate.text, reader.token_spans, plan)
     if len(windows) == 1:
@@ -74,6 +83,8 @@ def _parts(candidate: Candidate, reader: SpanReader, plan: WindowPlan) -> list[C
             window=Window(
                 window.index, max(outer.count, window.count), outer.start + window.start, outer.start + window.end
             ),
+            # A stretch of the passage's ids is not always what the window alone is tokenized to: a tokenizer that
+            # marks the beginning of a word by the space before it reads the first word of a window as another token.
             token_ids=None,
         )
         for window in windows

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from enum import IntEnum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+# Before Python 3.12 the isinstance of ``typing`` reads every property of the object, which here may load a model.
+from typing_extensions import Protocol, runtime_checkable
 
 from searchkit.config import RerankerProfile
 from searchkit.deadline import Deadline
@@ -145,7 +149,8 @@ class Candidate:
         metadata: The caller's metadata.
         window: Where the window lies in its passage.
         evidence: Ranks and scores of stage 1; ``evidence.rank`` counts passages, so windows of one passage share it.
-        token_ids: The reranker's cached token ids of ``text``, base64, or ``None``.
+        token_ids: What a `TokenWriter` made of ``text`` when it was stored; ``None`` where there is nothing. It may
+            be of another tokenizer or damaged: only a `TokenReader` can tell.
         key: What tells passages apart where ids repeat, as those of several tenants may; ``None`` means the id.
     """
 
@@ -172,12 +177,26 @@ class PairScores:
         truncated_tokens: Tokens of each text that the model could not see, shape ``(n,)``, int64.
         engine: What scored them ("torch fp32 cpu").
         cached: Which scores were known before, shape ``(n,)``, bool; ``None`` if the reranker remembers none.
+        token_use: What became of the stored token ids of each text, shape ``(n,)``, int8, values of `TokenUse`;
+            ``None`` if the reranker reads none.
     """
 
     logits: NDArray[np.float32]
     truncated_tokens: NDArray[np.int64]
     engine: str
     cached: NDArray[np.bool_] | None = None
+    token_use: NDArray[np.int8] | None = None
+
+
+class TokenUse(IntEnum):
+    """What became of the stored token ids of one text."""
+
+    NONE = 0
+    """None were given, or the text did not have to be read."""
+    USED = 1
+    """They took the place of tokenizing."""
+    REFUSED = 2
+    """They were of another tokenizer or another text, or damaged; the text was tokenized."""
 
 
 @runtime_checkable
@@ -197,6 +216,42 @@ class Reranker(Protocol):
 
         Raises:
             RerankError: The model could not be loaded or run, or returned NaN.
+        """
+
+
+class TokenWriter(Protocol):
+    """Turns texts into token ids that are stored with them. Safe to call from several threads."""
+
+    def encode(self, texts: Sequence[str]) -> list[str]:
+        """Return one string a text, in order, which a `TokenReader` of the same tokenizer reads back."""
+
+    def is_current(self, stored: object) -> bool:
+        """Whether a stored string is of this tokenizer."""
+
+
+@runtime_checkable
+class TokenReader(Protocol):
+    """A reranker that need not tokenize texts whose token ids were stored with them."""
+
+    def token_writer(self) -> TokenWriter | None:
+        """Return what makes such ids; ``None`` where it cannot be had now. Loads no weights, downloads nothing."""
+
+    def token_count(self, text: str, stored: str) -> int | None:
+        """Return how many tokens ``text`` has if ``stored`` is right for it, else ``None``. May load the model."""
+
+    def score_pairs(
+        self,
+        pairs: Sequence[tuple[str, str]],
+        *,
+        deadline: Deadline | None = None,
+        tokens: Sequence[str | None] | None = None,
+    ) -> PairScores:
+        """Score pairs as `Reranker.score_pairs` does, to the same bits.
+
+        Args:
+            pairs: (query, text) pairs.
+            deadline: When to stop.
+            tokens: What is stored with each text, or ``None``. What is not right for its text is not used.
         """
 
 

@@ -128,6 +128,9 @@ class SearchResult(Frozen, Sequence[Hit]):
         candidate_count: Passages that stage 1 handed to stage 2.
         scored_count: Passages that stage 2 scored.
         cached_count: Windows whose score was known from an earlier search; the model did not run for them.
+        tokens_used_count: Windows whose token ids, stored at ingest, stage 2 used instead of tokenizing.
+        tokens_refused_count: Windows whose stored token ids were of another reranker's tokenizer or of another text, or
+            damaged; they were tokenized. Adding the passages again renews them.
         truncated_count: Candidates whose scored window lost tokens to stage 2's length limit.
         query_truncated_tokens: Tokens of the query that the bi-encoder could not see.
         reranker: Name of the cross-encoder.
@@ -146,6 +149,8 @@ class SearchResult(Frozen, Sequence[Hit]):
     candidate_count: int = Field(default=0, ge=0)
     scored_count: int = Field(default=0, ge=0)
     cached_count: int = Field(default=0, ge=0)
+    tokens_used_count: int = Field(default=0, ge=0)
+    tokens_refused_count: int = Field(default=0, ge=0)
     truncated_count: int = Field(default=0, ge=0)
     query_truncated_tokens: int = Field(default=0, ge=0)
     reranker: str | None = None
@@ -177,12 +182,14 @@ class Skipped(Frozen):
 
 
 class AddReport(Frozen):
-    """What one ``add`` did. Every passage read is in exactly one of the four counts.
+    """What one ``add`` did. Every passage read is added, updated, unchanged or skipped.
 
     Attributes:
         added: Ids that were new.
         updated: Ids whose text or metadata changed.
         unchanged: Ids that were there with the same text and metadata; not encoded again.
+        tokens_renewed: Those of ``unchanged`` whose stored token ids were missing, or of another reranker's tokenizer,
+            and were written anew.
         skipped: Passages left out, each with its reason.
         truncated_count: Passages written whose end the encoder could not see. Only in an attached collection, where a
             passage is one point; a collection of ours splits long texts.
@@ -192,6 +199,7 @@ class AddReport(Frozen):
     added: int = Field(default=0, ge=0)
     updated: int = Field(default=0, ge=0)
     unchanged: int = Field(default=0, ge=0)
+    tokens_renewed: int = Field(default=0, ge=0)
     skipped: tuple[Skipped, ...] = ()
     truncated_count: int = Field(default=0, ge=0)
     seconds: float = Field(default=0.0, ge=0)

@@ -27,7 +27,7 @@ from searchkit.collection.schema import (
 from searchkit.collection.scope import EVERYTHING, Scope
 from searchkit.config import SearchKitConfig
 from searchkit.errors import CollectionError
-from searchkit.stages import Candidate, Encoder, RetrievalRequest, SparseEncoder
+from searchkit.stages import Candidate, Encoder, RetrievalRequest, SparseEncoder, TokenReader
 from searchkit.types import AddReport, Passage, PassageId
 
 
@@ -58,16 +58,24 @@ class Collection:
         encoder: Encodes passages.
         sparse_encoder: Encodes them for BM25.
         config: Settings.
+        token_reader: The reranker, if it can read token ids that are stored with the windows.
     """
 
     def __init__(
-        self, name: str, backend: Backend, encoder: Encoder, sparse_encoder: SparseEncoder, config: SearchKitConfig
+        self,
+        name: str,
+        backend: Backend,
+        encoder: Encoder,
+        sparse_encoder: SparseEncoder,
+        config: SearchKitConfig,
+        token_reader: TokenReader | None = None,
     ) -> None:
         self._name = name
         self._backend = backend
         self._encoder = encoder
         self._sparse_encoder = sparse_encoder
         self._config = config
+        self._token_reader = token_reader if config.ingest.store_tokens else None
         self._scope = EVERYTHING
         self._state = _State()
 
@@ -151,6 +159,7 @@ class Collection:
             is_there=self._is_there,
             ensure=self._create,
             scope=self._scope,
+            tokens=None if self._token_reader is None else self._token_reader.token_writer(),
         )
         return writer.write(stream, on_progress)
 

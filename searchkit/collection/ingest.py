@@ -8,6 +8,7 @@ complete, and any other is written again.
 from __future__ import annotations
 
 import time
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -16,35 +17,31 @@ from typing import Any
 import numpy as np
 
 from searchkit.collection.backends.base import Backend, Point
+from searchkit.collection.changes import Change, is_long, payload_of, texts_of, write_order
 from searchkit.collection.manifest import Manifest
 from searchkit.collection.passages import Record, RecordStream, contradiction
 from searchkit.collection.schema import (
-    FLAGS,
     HASH,
-    ID,
     METADATA,
-    TEXT,
-    WINDOW,
-    bool_mirror,
+    TOKENS,
     key_of,
     point_id,
     point_ids,
     window_count,
     window_index_of,
-    window_payload,
 )
 from searchkit.collection.scope import EVERYTHING, Scope
 from searchkit.collection.vectors import checked_sparse, checked_vectors
 from searchkit.collection.windows import split
 from searchkit.config import IngestConfig
 from searchkit.errors import CollectionError, PayloadError
-from searchkit.stages import Encoder, SparseEncoder, SparseVector, Vectors, Window
+from searchkit.stages import Encoder, SparseEncoder, SparseVector, TokenWriter, Vectors, Window
 from searchkit.types import AddReport, Skipped
 
 _BATCH_CHARS = 4_000_000
 """Characters of text in one batch at most, so that memory stays flat whatever the passages' length."""
 _WRITE_POINTS = 512
-"""Points handed to the backend at once; vectors become Python lists there, thirty times their size."""
+"""Points handed to the backend at once; on its way to a server a vector becomes a Python list, ten times its size."""
 _SEEN_MASK = 2**62 - 1
 
 
@@ -63,6 +60,7 @@ class _Run:
     added: int = 0
     updated: int = 0
     unchanged: int = 0
+    tokens_renewed: int = 0
     skipped: list[Skipped] = field(default_factory=list)
 
     @property
@@ -71,12 +69,12 @@ class _Run:
 
 
 @dataclass(frozen=True, slots=True)
-class _Change:
-    """A passage to be written: its windows, and how many the stored version has (0 for a new passage)."""
+class _Encoded:
+    """What is stored of each window beside its text, in order; ``tokens`` is empty where no token ids are stored."""
 
-    record: Record
-    windows: Sequence[Window]
-    stored_count: int
+    dense: Vectors
+    sparse: Sequence[SparseVector]
+    tokens: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +90,7 @@ class Writer:
         is_there: Tells whether the collection exists.
         ensure: Creates and opens the collection; called before the first write only.
         scope: What the passages are written through.
+        tokens: Makes the reranker's token ids, which are stored with each window; ``None`` stores none.
     """
 
     backend: Backend
@@ -102,6 +101,7 @@ class Writer:
     is_there: Callable[[], bool]
     ensure: Callable[[], None]
     scope: Scope = EVERYTHING
+    tokens: TokenWriter | None = None
 
     def write(self, stream: RecordStream, on_progress: Callable[[int], None] | None) -> AddReport:
         """Write all passages of ``stream`` and report.
@@ -127,6 +127,7 @@ class Writer:
             added=run.added,
             updated=run.updated,
             unchanged=run.unchanged,
+            tokens_renewed=run.tokens_renewed,
             skipped=tuple(run.skipped),
             seconds=time.perf_counter() - started,
         )
@@ -153,35 +154,53 @@ class Writer:
     def _write_batch(self, records: Sequence[Record], run: _Run) -> None:
         if not self.is_there():
             # A collection comes into being with its first passages: an encoder that fails must not leave an empty one.
-            changes = [_Change(record, self._split(record), 0) for record in records]
+            changes = [Change(record, self._split(record), 0) for record in records]
             encoded = self._encoded(changes)
             self.ensure()
             with self.backend.exclusive():
-                self._store(changes, *encoded, run)
+                self._store(changes, encoded, run)
             return
         with self.backend.exclusive():
             changes = self._changes(records, run)
             if changes:
-                self._store(changes, *self._encoded(changes), run)
+                self._store(changes, self._encoded(changes), run)
 
-    def _changes(self, records: Sequence[Record], run: _Run) -> list[_Change]:
+    def _changes(self, records: Sequence[Record], run: _Run) -> list[Change]:
         """Return what differs from what is stored; the rest is counted as unchanged."""
         known = self._lookup(records)
         changes = []
+        outdated = []
         for given in records:
             record, payload = self._stored(given, known)
             if payload is None:
-                changes.append(_Change(record, self._split(record), 0))
+                changes.append(Change(record, self._split(record), 0))
             elif payload.get(HASH) == record.hash:
                 run.unchanged += 1
+                if self.tokens is not None and not self.tokens.is_current(payload.get(TOKENS)):
+                    outdated.append(Change(record, self._split(record), window_count(payload)))
             else:
-                changes.append(_Change(record, self._split(record), window_count(payload)))
+                changes.append(Change(record, self._split(record), window_count(payload)))
+        if self.tokens is not None and outdated:
+            self._renew_tokens(outdated, self.tokens, run)
         return changes
+
+    def _renew_tokens(self, outdated: Sequence[Change], tokens: TokenWriter, run: _Run) -> None:
+        """Write the token ids of stored passages anew, first windows last: it is they that are looked at."""
+        self._begin_writing(run)
+        made = tokens.encode(texts_of(outdated))
+        rows = write_order(outdated)
+        for start in range(0, len(rows), _WRITE_POINTS):
+            part = rows[start : start + _WRITE_POINTS]
+            self.backend.patch(
+                {point_id(change.record.key, window.index): {TOKENS: made[row]} for row, change, window in part}
+            )
+        run.tokens_renewed += len(outdated)
 
     def _lookup(self, records: Sequence[Record]) -> Mapping[int, Mapping[str, Any]]:
         """Return what is stored of first windows, by point id, wherever passages of these ids may lie."""
         keys = [key for record in records for key in (record.key, *self.scope.other_keys(record.id))]
-        return self.backend.fetch([point_id(key) for key in keys], self.scope.lookup_fields)
+        fields = self.scope.lookup_fields if self.tokens is None else (*self.scope.lookup_fields, TOKENS)
+        return self.backend.fetch([point_id(key) for key in keys], fields)
 
     def _stored(
         self, record: Record, known: Mapping[int, Mapping[str, Any]]
@@ -201,36 +220,36 @@ class Writer:
     def _split(self, record: Record) -> list[Window]:
         return split(record.text, self.encoder.token_spans, self.manifest.window_plan)
 
-    def _encoded(self, changes: Sequence[_Change]) -> tuple[Vectors, list[SparseVector]]:
-        """Return a dense and a sparse vector a window, checked, in order."""
-        texts = [
-            change.record.text if window.count == 1 else change.record.text[window.start : window.end]
-            for change in changes
-            for window in change.windows
-        ]
+    def _encoded(self, changes: Sequence[Change]) -> _Encoded:
+        """Return a dense and a sparse vector a window, checked, in order, and its token ids."""
+        texts = texts_of(changes)
         size = self.config.batch_size
         parts = [texts[start : start + size] for start in range(0, len(texts), size)]
         made_by = self.manifest.encoder
         dense = [checked_vectors(self.encoder.encode_passages(part), len(part), made_by) for part in parts]
         sparse = checked_sparse(self.sparse_encoder.encode_passages(texts), len(texts))
-        return dense[0] if len(dense) == 1 else np.concatenate(dense), sparse
+        tokens = [] if self.tokens is None else self.tokens.encode(texts)
+        return _Encoded(dense[0] if len(dense) == 1 else np.concatenate(dense), sparse, tokens)
 
-    def _store(self, changes: Sequence[_Change], dense: Vectors, sparse: Sequence[SparseVector], run: _Run) -> None:
+    def _begin_writing(self, run: _Run) -> None:
         if not run.is_writing:
             run.session.enter_context(self.backend.writing())
             run.is_writing = True
+
+    def _store(self, changes: Sequence[Change], encoded: _Encoded, run: _Run) -> None:
+        self._begin_writing(run)
         others = self._other_windows(changes)
         self._clear(changes, others)
-        rows = _write_order(changes)
+        rows = write_order(changes)
         for start in range(0, len(rows), _WRITE_POINTS):
-            self._send(rows[start : start + _WRITE_POINTS], dense, sparse, others)
+            self._send(rows[start : start + _WRITE_POINTS], encoded, others)
         new = sum(not change.stored_count for change in changes)
         run.added += new
         run.updated += len(changes) - new
 
-    def _clear(self, changes: Sequence[_Change], others: set[int]) -> None:
+    def _clear(self, changes: Sequence[Change], others: set[int]) -> None:
         """Make stored long passages count as changed, and delete the windows that their new text does not have."""
-        invalid = [point_id(change.record.key) for change in changes if change.stored_count and _is_long(change)]
+        invalid = [point_id(change.record.key) for change in changes if change.stored_count and is_long(change)]
         if invalid:
             self.backend.invalidate(invalid)
         counts = {change.record.key: len(change.windows) for change in changes} if others else {}
@@ -238,65 +257,29 @@ class Writer:
         for start in range(0, len(stale), _WRITE_POINTS):
             self.backend.delete(stale[start : start + _WRITE_POINTS])
 
-    def _other_windows(self, changes: Sequence[_Change]) -> set[int]:
+    def _other_windows(self, changes: Sequence[Change]) -> set[int]:
         """Return the stored points of long passages beside the first, leftovers of an interrupted write included."""
         wanted = [
             point
             for change in changes
-            if _is_long(change)
+            if is_long(change)
             for point in point_ids(change.record.key, max(change.stored_count, len(change.windows)))[1:]
         ]
         pages = (wanted[start : start + _WRITE_POINTS] for start in range(0, len(wanted), _WRITE_POINTS))
         return {point for page in pages for point in self.backend.existing(page)}
 
-    def _send(
-        self,
-        rows: Sequence[tuple[int, _Change, Window]],
-        dense: Vectors,
-        sparse: Sequence[SparseVector],
-        there: set[int],
-    ) -> None:
-        vectors = dense[[row for row, _, _ in rows]].tolist()
+    def _send(self, rows: Sequence[tuple[int, Change, Window]], encoded: _Encoded, there: set[int]) -> None:
+        vectors = [array("f", encoded.dense[row].tobytes()) for row, _, _ in rows]
         points = []
         added = []
         for (row, change, window), vector in zip(rows, vectors, strict=True):
             point = point_id(change.record.key, window.index)
-            terms = sparse[row]
-            points.append(Point(point, vector, terms if terms.indices else None, _payload(change.record, window)))
+            terms = encoded.sparse[row]
+            payload = payload_of(change.record, window, encoded.tokens[row] if encoded.tokens else None)
+            points.append(Point(point, vector, terms if terms.indices else None, payload))
             if point not in there and (window.index or not change.stored_count):
                 added.append(point)
         self.backend.upsert(points, added)
-
-
-def _is_long(change: _Change) -> bool:
-    return change.stored_count > 1 or len(change.windows) > 1
-
-
-def _write_order(changes: Sequence[_Change]) -> list[tuple[int, _Change, Window]]:
-    """Return (row of the vector, passage, window), the first window of each passage last."""
-    rows: list[tuple[int, _Change, Window]] = []
-    row = 0
-    for change in changes:
-        first = row
-        for window in change.windows[1:]:
-            row += 1
-            rows.append((row, change, window))
-        rows.append((first, change, change.windows[0]))
-        row += 1
-    return rows
-
-
-def _payload(record: Record, window: Window) -> dict[str, object]:
-    payload: dict[str, object] = {ID: record.id, TEXT: record.text, HASH: record.hash}
-    if record.metadata:
-        payload[METADATA] = record.metadata
-        flags = bool_mirror(record.metadata)
-        if flags:
-            payload[FLAGS] = flags
-    if window.count > 1:
-        payload[TEXT] = record.text[window.start : window.end]
-        payload[WINDOW] = window_payload(window)
-    return payload
 
 
 def batches(records: Iterable[Record], size: int) -> Iterator[list[Record]]:

@@ -62,7 +62,7 @@ def _clean_mapping(raw: Mapping[Any, Any], path: str, depth: int) -> dict[str, A
 
 def _clean(value: Any, path: str, depth: int) -> Any:
     kind = type(value)
-    if kind in _PLAIN:
+    if kind in _PLAIN or (kind is str and value.isascii() and "\0" not in value):
         return value
     if isinstance(value, Enum):
         return _clean(value.value, path, depth)

@@ -9,7 +9,7 @@ from searchkit.collection.backends.base import Backend
 from searchkit.collection.collection import Collection
 from searchkit.config import SearchKitConfig
 from searchkit.errors import ConfigError
-from searchkit.stages import Encoder, SparseEncoder
+from searchkit.stages import Encoder, SparseEncoder, TokenReader
 
 _MAX_NAME_CHARS = 200
 
@@ -24,6 +24,7 @@ def open_collection(
     encoder: Encoder,
     sparse_encoder: SparseEncoder,
     config: SearchKitConfig,
+    token_reader: TokenReader | None = None,
 ) -> Collection:
     """Return the collection ``name``; one that does not exist is created by the first `Collection.add`.
 
@@ -36,6 +37,7 @@ def open_collection(
         encoder: Encodes passages.
         sparse_encoder: Encodes them for BM25.
         config: Settings.
+        token_reader: The reranker, if it can read token ids that are stored with the passages.
 
     Raises:
         ConfigError: The arguments contradict each other, or the name cannot be that of a collection.
@@ -49,7 +51,7 @@ def open_collection(
     if not isinstance(name, str):
         raise ConfigError(f"a collection's name is a string, not {type(name).__name__}: {name!r}")
     backend = _embedded(path, name, config) if path is not None else _remote(name, url, client, api_key, config)
-    collection = Collection(name, backend, encoder, sparse_encoder, config)
+    collection = Collection(name, backend, encoder, sparse_encoder, config, token_reader)
     try:
         collection.open()
     except BaseException:

@@ -39,6 +39,10 @@ LOOKUP_FIELDS = (HASH, WINDOW)
 """What ingest and delete read of a passage's first window."""
 
 
+_FLAT = frozenset({str, int, float, type(None)})
+"""Types of metadata that hold no bool."""
+
+
 def passage_key(passage_id: PassageId, namespace: bytes = NAMESPACE.bytes) -> int:
     """Return the 104 bits that the point ids of a passage share; ``1`` and ``"1"`` differ.
 
@@ -93,6 +97,8 @@ def derived_id(text: str) -> str:
 
 def bool_mirror(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """Return the parts of ``metadata`` that are bools, as the strings "true" and "false" in the same places."""
+    if _FLAT.issuperset(map(type, metadata.values())):
+        return {}
     return {key: mirrored for key, value in metadata.items() if (mirrored := _mirror(value)) is not None}
 
 

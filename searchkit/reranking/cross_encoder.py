@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Sequence
@@ -15,14 +16,17 @@ from typing_extensions import NotRequired
 
 from searchkit.config import RerankerProfile
 from searchkit.deadline import Deadline
-from searchkit.errors import ConfigError, ModelLoadError, RerankError
+from searchkit.errors import ConfigError, ModelLoadError, RerankError, SearchkitError
 from searchkit.models.lookup import DEFAULT_RERANKER, ModelFolder, ModelNotFoundError, find_model
 from searchkit.models.once import Once
 from searchkit.reranking.engines.base import EngineName, Precision
 from searchkit.reranking.loading import LoadedModel, load_model
 from searchkit.reranking.model_files import CrossEncoderFiles, read_files, read_profile
 from searchkit.reranking.scoring import Pace, score
-from searchkit.stages import PairScores, Span
+from searchkit.reranking.token_writer import read_writer, token_use, writer_of
+from searchkit.stages import PairScores, Span, TokenWriter
+
+logger = logging.getLogger(__name__)
 
 Pair = tuple[str, str]
 
@@ -102,6 +106,7 @@ class CrossEncoderReranker:
         self._pace = Pace()
         self._opened: Once[_Opened] = Once(self._open)
         self._loaded: Once[LoadedModel] = Once(self._load)
+        self._writer: Once[TokenWriter | None] = Once(self._read_writer)
 
     def __repr__(self) -> str:
         return f"CrossEncoderReranker({os.fspath(self._requested)!r}, device={self._device!r})"
@@ -144,12 +149,38 @@ class CrossEncoderReranker:
         """
         self._loaded.get()
 
-    def score_pairs(self, pairs: Sequence[Pair], *, deadline: Deadline | None = None) -> PairScores:
+    def token_writer(self) -> TokenWriter | None:
+        """Return what makes token ids to be stored with texts, from the model's tokenizer file alone.
+
+        ``None`` where the model is not on this machine (nothing is downloaded for this), has no readable tokenizer, or
+        one whose pairs cannot be composed of the ids of single texts.
+        """
+        if self._loaded.is_made:
+            return writer_of(self._loaded.get().pairing)
+        try:
+            return self._writer.get()
+        except SearchkitError as error:
+            logger.info("No token ids are stored: %s", error)
+            return None
+
+    def token_count(self, text: str, stored: str) -> int | None:
+        """Return how many tokens ``text`` has if ``stored`` was made of it by this tokenizer, else ``None``."""
+        ids = self._loaded.get().pairing.stored_ids([text], [stored]).get(text)
+        return None if ids is None else len(ids)
+
+    def score_pairs(
+        self,
+        pairs: Sequence[Pair],
+        *,
+        deadline: Deadline | None = None,
+        tokens: Sequence[str | None] | None = None,
+    ) -> PairScores:
         """Score (query, text) pairs.
 
         Args:
             pairs: In order of promise if there is a deadline: what it leaves unscored is the tail of this order.
             deadline: When to stop; checked between batches, which are kept short enough to end in time.
+            tokens: What `token_writer` made of each text, or ``None``; the text is tokenized where that is not right.
 
         Raises:
             RerankError: The model could not be loaded or run, or returned NaN; the message names the pair.
@@ -158,14 +189,16 @@ class CrossEncoderReranker:
         loaded = self._loaded.get()
         engine = loaded.engine
         distinct = list(dict.fromkeys((query, text) for query, text in pairs))
-        encoded = loaded.pairing.encode(distinct)
+        known = {} if tokens is None else loaded.pairing.stored_ids([text for _, text in pairs], tokens)
+        encoded = loaded.pairing.encode(distinct, known)
         budget = self._token_budget or engine.token_budget
         logits = score(engine, encoded, token_budget=budget, deadline=deadline or Deadline(), pace=self._pace)
         truncated = np.array([pair.truncated_tokens for pair in encoded], dtype=np.int64)
         # Equal pairs are scored once: two rows of one matrix product may differ in the last bit.
         place = {pair: row for row, pair in enumerate(distinct)}
         rows = np.array([place[query, text] for query, text in pairs], dtype=np.int64)
-        return PairScores(logits[rows], truncated[rows], engine.name)
+        use = None if tokens is None or loaded.pairing.codec is None else token_use(pairs, tokens, known)
+        return PairScores(logits[rows], truncated[rows], engine.name, token_use=use)
 
     @overload
     def predict(self, pairs: Pair) -> np.float32: ...  # type: ignore[overload-overlap]  # a pair is one of str
@@ -233,6 +266,10 @@ class CrossEncoderReranker:
         except ModelNotFoundError as error:
             raise ModelLoadError(f"The reranker could not be loaded. {error}") from error
         return _Opened(folder, read_files(folder.path), read_profile(folder.path))
+
+    def _read_writer(self) -> TokenWriter | None:
+        opened = self._opened.get().folder if self._opened.is_made else find_model(self._requested, offline=True)
+        return read_writer(opened.path)
 
     def _load(self) -> LoadedModel:
         return load_model(

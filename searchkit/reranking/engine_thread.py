@@ -13,7 +13,7 @@ import numpy as np
 from searchkit.deadline import Deadline
 from searchkit.errors import DeviceMemoryError, RerankError
 from searchkit.reranking.pair_queue import Cell, Chunk, PairQueue, Ticket, by_ticket, halved
-from searchkit.stages import PairScores, Reranker
+from searchkit.stages import PairScores, Reranker, TokenReader
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +67,7 @@ class EngineThread:
 
     def __init__(self, reranker: Reranker, limits: EngineLimits) -> None:
         self.reranker = reranker
+        self._token_reader = reranker if isinstance(reranker, TokenReader) else None
         self._limits = limits
         self._users = 0
         self.reset_after_fork()
@@ -245,7 +246,12 @@ class EngineThread:
         """
         started = worker.call_started_at = time.monotonic()
         try:
-            scores = self.reranker.score_pairs([cell.pair for cell in cells], deadline=deadline)
+            pairs = [cell.pair for cell in cells]
+            if self._token_reader is None:
+                scores = self.reranker.score_pairs(pairs, deadline=deadline)
+            else:
+                tokens = [cell.tokens for cell in cells]
+                scores = self._token_reader.score_pairs(pairs, deadline=deadline, tokens=tokens)
         finally:
             worker.call_started_at = None
         seconds = max(time.monotonic() - started, 1e-6)

@@ -36,13 +36,16 @@ class Ticket:
     Args:
         pairs: (query, text) pairs.
         deadline: When the caller leaves.
+        tokens: Stored token ids of each text, if there are any.
     """
 
-    def __init__(self, pairs: Sequence[Pair], deadline: Deadline) -> None:
+    def __init__(self, pairs: Sequence[Pair], deadline: Deadline, tokens: Sequence[str | None] | None = None) -> None:
         self.pairs = pairs
         self.deadline = deadline
+        self.tokens = tokens
         self.logits = np.full(len(pairs), np.nan, dtype=np.float32)
         self.truncated_tokens = np.zeros(len(pairs), dtype=np.int64)
+        self.token_use = np.zeros(len(pairs), dtype=np.int8)
         self.engine = ""
         self.error: BaseException | None = None
         self.is_open = True
@@ -53,12 +56,14 @@ class Ticket:
 
     def scores(self) -> PairScores:
         """Return what has been scored so far; NaN marks the rest."""
-        return PairScores(self.logits.copy(), self.truncated_tokens.copy(), self.engine)
+        use = None if self.tokens is None else self.token_use.copy()
+        return PairScores(self.logits.copy(), self.truncated_tokens.copy(), self.engine, token_use=use)
 
-    def record(self, row: int, logit: float, truncated: int, engine: str) -> None:
+    def record(self, row: int, logit: float, truncated: int, use: int, engine: str) -> None:
         """Enter the score of one row."""
         self.logits[row] = logit
         self.truncated_tokens[row] = truncated
+        self.token_use[row] = use
         self.engine = engine
         self.rows_left -= 1
 
@@ -70,6 +75,7 @@ class Cell:
     Attributes:
         pair: The (query, text) pair.
         cost: See `pair_cost`.
+        tokens: Stored token ids of the text, from the first reader that has any.
         readers: Tickets, each with the row that wants the score; several callers may share a cell.
         is_running: Whether it is in the engine now.
         is_settled: Whether it was scored, failed, or lost its last reader.
@@ -77,6 +83,7 @@ class Cell:
 
     pair: Pair
     cost: int
+    tokens: str | None = None
     readers: list[tuple[Ticket, int]] = field(default_factory=list)
     is_running: bool = False
     is_settled: bool = False
@@ -113,6 +120,8 @@ class PairQueue:
             cell = self._cells.get(pair)
             if cell is None:
                 cell = self._cells[pair] = Cell(pair, pair_cost(pair))
+            if ticket.tokens is not None and cell.tokens is None:
+                cell.tokens = ticket.tokens[row]
             cell.readers.append((ticket, row))
             ticket.cells.append(cell)
             ticket.rows_left += 1
@@ -149,8 +158,9 @@ class PairQueue:
 
     def settle(self, cells: Sequence[Cell], scores: PairScores) -> None:
         """Hand scores to all readers. A NaN means that the engine's deadline cut the work short: that pair waits on."""
-        rows = list(zip(cells, scores.logits.tolist(), scores.truncated_tokens.tolist(), strict=True))
-        for cell, logit, truncated in reversed(rows):  # reversed: what is put back keeps its order
+        uses = [0] * len(cells) if scores.token_use is None else scores.token_use.tolist()
+        rows = list(zip(cells, scores.logits.tolist(), scores.truncated_tokens.tolist(), uses, strict=True))
+        for cell, logit, truncated, use in reversed(rows):  # reversed: what is put back keeps its order
             cell.is_running = False
             if cell.is_settled:
                 continue
@@ -159,7 +169,7 @@ class PairQueue:
                 continue
             self._forget(cell)
             for ticket, row in list(cell.readers):
-                ticket.record(row, logit, truncated, scores.engine)
+                ticket.record(row, logit, truncated, use, scores.engine)
                 if not ticket.rows_left:
                     self.close(ticket)
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from searchkit.errors import ModelLoadError
+from searchkit.models.once import Once
 from searchkit.reranking.packing import Ids, PairTemplate, TokenPair, compose
+from searchkit.reranking.stored_tokens import TokenCodec
 from searchkit.stages import Span
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ _PROBES = (
     ("both are long " * 40, "and have to be cut " * 40),
 )
 _PROBE_LENGTHS = (512, 33, 32)
+_NOTHING_KNOWN: Mapping[str, Ids] = {}
 
 
 class PairTokenizer:
@@ -61,14 +64,33 @@ class PairTokenizer:
             logger.info("Pairs are tokenized one by one: composing token ids does not match this tokenizer.")
             self._cutting: Tokenizer = type(tokenizer).from_str(tokenizer.to_str())
             self._cutting.enable_truncation(max_length, direction=truncation_side)
+        self._codec: Once[TokenCodec] = Once(lambda: codec_of(tokenizer))
 
-    def encode(self, pairs: Sequence[tuple[str, str]]) -> list[TokenPair]:
-        """Return the pairs as the model reads them, in order."""
+    @property
+    def codec(self) -> TokenCodec | None:
+        """Stores and reads ids of single texts; ``None`` where pairs cannot be composed of them."""
+        return None if self.template is None else self._codec.get()
+
+    def encode(self, pairs: Sequence[tuple[str, str]], known: Mapping[str, Ids] = _NOTHING_KNOWN) -> list[TokenPair]:
+        """Return the pairs as the model reads them, in order.
+
+        Args:
+            pairs: (query, text) pairs.
+            known: Ids of some of the texts, as `encode_texts` would return them.
+        """
         if self.template is None:
             return self._encode_whole(pairs)
-        texts = list(dict.fromkeys(text for pair in pairs for text in pair))
-        ids = dict(zip(texts, self.encode_texts(texts), strict=True))
+        texts = [text for text in dict.fromkeys(text for pair in pairs for text in pair) if text not in known]
+        ids = {**known, **dict(zip(texts, self.encode_texts(texts), strict=True))}
         return [compose(self.template, ids[query], ids[text], self.max_length) for query, text in pairs]
+
+    def stored_ids(self, texts: Sequence[str], stored: Sequence[object]) -> dict[str, Ids]:
+        """Return the ids of those texts whose stored string is right, see `TokenCodec`."""
+        codec = self.codec
+        if codec is None:
+            return {}
+        read = ((text, codec.decode(text, one)) for text, one in zip(texts, stored, strict=True) if one is not None)
+        return {text: ids for text, ids in read if ids is not None}
 
     def encode_texts(self, texts: Sequence[str]) -> list[Ids]:
         """Return the ids of single texts, uncut and without special tokens, each of shape ``(n,)``, int32."""
@@ -90,6 +112,16 @@ class PairTokenizer:
             )
             for encoding, text in zip(encodings, whole, strict=True)
         ]
+
+
+def codec_of(tokenizer: Tokenizer) -> TokenCodec:
+    """Return what stores the ids of ``tokenizer``, which has truncation and padding switched off.
+
+    It is known by its definition and by what it makes of the probes: another version of the library may read the same
+    definition in another way.
+    """
+    probes = [tokenizer.encode(text, add_special_tokens=False).ids for pair in _PROBES for text in pair]
+    return TokenCodec(f"{tokenizer.to_str()}\n{probes}".encode(), max(tokenizer.get_vocab().values(), default=0))
 
 
 def learn_template(tokenizer: Tokenizer) -> PairTemplate | None:

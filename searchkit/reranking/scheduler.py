@@ -19,7 +19,7 @@ from searchkit.errors import RerankError
 from searchkit.reranking.engine_thread import EngineLimits, EngineThread
 from searchkit.reranking.pair_queue import Pair, Ticket
 from searchkit.reranking.score_cache import CachedScore, PairScoreCache, pair_keys
-from searchkit.stages import PairScores, Reranker
+from searchkit.stages import PairScores, Reranker, TokenReader, TokenWriter
 
 
 class ScheduledReranker:
@@ -46,6 +46,7 @@ class ScheduledReranker:
         self, reranker: Reranker, *, cache_bytes: int = 64 * 2**20, limits: EngineLimits | None = None
     ) -> None:
         self._reranker: Reranker = reranker.reranker if isinstance(reranker, ScheduledReranker) else reranker
+        self._token_reader = self._reranker if isinstance(self._reranker, TokenReader) else None
         self._engine_thread: EngineThread = _engine_thread_of(self._reranker, limits or EngineLimits())
         self._cache = PairScoreCache(cache_bytes) if cache_bytes else None
         self._identity = uuid.uuid4().hex
@@ -98,7 +99,21 @@ class ScheduledReranker:
                 self._closed.set()
                 self._engine_thread.release()
 
-    def score_pairs(self, pairs: Sequence[Pair], *, deadline: Deadline | None = None) -> PairScores:
+    def token_writer(self) -> TokenWriter | None:
+        """Return what makes token ids to be stored with texts; ``None`` where the reranker reads none."""
+        return None if self._token_reader is None else self._token_reader.token_writer()
+
+    def token_count(self, text: str, stored: str) -> int | None:
+        """Return how many tokens ``text`` has if ``stored`` is right for it, else ``None``."""
+        return None if self._token_reader is None else self._token_reader.token_count(text, stored)
+
+    def score_pairs(
+        self,
+        pairs: Sequence[Pair],
+        *,
+        deadline: Deadline | None = None,
+        tokens: Sequence[str | None] | None = None,
+    ) -> PairScores:
         """Score (query, text) pairs; what the deadline leaves unscored is NaN.
 
         With a deadline, pairs are scored in the order given; put the most promising first.
@@ -106,6 +121,7 @@ class ScheduledReranker:
         Args:
             pairs: What to score.
             deadline: When the call returns at the latest.
+            tokens: Token ids stored with each text, for a reranker that reads them.
 
         Raises:
             RerankError: The model could not be loaded or run, hangs, or returned NaN; or this object is closed.
@@ -113,7 +129,7 @@ class ScheduledReranker:
         if self._closed.is_set():
             raise RerankError("this reranker is closed: make a new one, or close the kit last")
         pairs = [(query, text) for query, text in pairs]
-        ticket = Ticket(pairs, deadline or Deadline())
+        ticket = Ticket(pairs, deadline or Deadline(), tokens)
         keys = pair_keys(self._identity, pairs) if self._cache is not None else []
         cached = self._recall(ticket, keys)
         missing = np.flatnonzero(~cached).tolist()

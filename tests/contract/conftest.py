@@ -29,9 +29,10 @@ class Place:
     opened: list[Collection] = field(default_factory=list)
 
     def open(self, name: str = "things", **changes: Any) -> Collection:
-        """Open a collection with the fake encoders; ``changes`` are settings, or other encoders."""
+        """Open a collection with the fake encoders; ``changes`` are settings, other encoders, or a reranker."""
         encoder = changes.pop("encoder", None) or FakeEncoder(64, max_tokens=34)
         sparse = changes.pop("sparse_encoder", None) or FakeSparseEncoder()
+        token_reader = changes.pop("token_reader", None)
         changes.setdefault("windows", {"overlap_tokens": 4})
         collection = open_collection(
             self.scoped(name),
@@ -39,6 +40,7 @@ class Place:
             encoder=encoder,
             sparse_encoder=sparse,
             config=SearchKitConfig.model_validate(changes),
+            token_reader=token_reader,
         )
         self.opened.append(collection)
         return collection

@@ -12,6 +12,7 @@ from searchkit.request import SearchRequest
 from searchkit.second_stage import SecondStage
 from searchkit.stages import Candidate, PairScores, Window
 from searchkit.types import RetrievalEvidence
+from tests.token_reader import WordsReranker
 
 
 class ReadingReranker:
@@ -181,3 +182,23 @@ def test_what_a_deadline_cut_off_is_partial_not_settled():
 def test_a_stretch_of_nothing_is_refused(field):
     with pytest.raises(ValueError, match=field):
         AdaptiveDepthConfig(**{field: 0})
+
+
+def test_stored_token_ids_go_with_their_texts_and_their_fate_is_counted_by_query():
+    right, another = WordsReranker().writer.encode(["some words", "other words"])
+    found = [
+        [Candidate(1, "some words", token_ids=right), Candidate(2, "more words", token_ids=another)],
+        [Candidate(1, "some words"), Candidate(2, "other words", token_ids=another)],
+    ]
+    reranker = WordsReranker()
+    first, second = run(found, reranker=reranker, adaptive=False)
+    assert sorted(reranker.given, key=str) == sorted([right, another, None, another], key=str)
+    assert (first.tokens_used, first.tokens_refused) == (1, 1)
+    assert (second.tokens_used, second.tokens_refused) == (1, 0)
+
+
+def test_a_reranker_that_reads_no_stored_token_ids_is_given_none():
+    found = [Candidate(1, "1.5 at 1", token_ids="whatever", evidence=RetrievalEvidence(rank=1))]
+    outcome = run(found, adaptive=False)
+    assert outcome.status == "reranked"
+    assert (outcome.tokens_used, outcome.tokens_refused) == (0, 0)

@@ -17,6 +17,7 @@ from searchkit.splitting import readable_windows
 from searchkit.stages import Candidate, PairScores, Span, Window
 from searchkit.testing import FakeEncoder, FakeSparseEncoder
 from searchkit.types import RetrievalEvidence
+from tests.token_reader import WordsReranker
 
 WORD = re.compile(r"\w+|[^\w\s]")
 
@@ -141,3 +142,40 @@ def test_a_reranker_that_tells_no_lengths_gets_whole_texts():
     outcome = stage.run(["q"], [request], [[one("word " * 500)]], Deadline(), blend=False)[0]
     assert outcome.entries[0].candidate.text == "word " * 500
     assert outcome.entries[0].truncated_tokens == 7
+
+
+class TokenWordReader(WordsReranker, WordReader):
+    """A `WordReader` that reads stored tokens as well."""
+
+    def __init__(self, max_length: int = 24) -> None:
+        WordReader.__init__(self, max_length)
+        self.writer = WordsReranker().writer
+
+
+SHORT = "internationalisation " * 12
+
+
+def with_tokens(text: str, tokens_of: str | None = None) -> Candidate:
+    (stored,) = WordsReranker().writer.encode([tokens_of or text])
+    return Candidate("p", text, evidence=RetrievalEvidence(rank=1), token_ids=stored)
+
+
+def test_a_text_whose_stored_token_ids_say_that_it_is_short_is_not_measured():
+    reader = TokenWordReader()
+    found = with_tokens(SHORT)
+    assert readable_windows([found], "what", reader, overlap_tokens=2) == [found]
+    assert reader.measured == ["what"]
+
+
+def test_stored_token_ids_of_another_text_do_not_vouch_for_the_length():
+    parts = readable_windows(
+        [with_tokens("word " * 60, tokens_of="short")], "what", TokenWordReader(), overlap_tokens=2
+    )
+    assert len(parts) > 2
+
+
+def test_windows_of_a_long_text_are_the_same_with_stored_token_ids_and_carry_none():
+    text = "word " * 60
+    parts = readable_windows([with_tokens(text)], "what", TokenWordReader(), overlap_tokens=2)
+    assert parts == windows_of(text)
+    assert all(part.token_ids is None for part in parts)

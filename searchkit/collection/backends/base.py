@@ -22,13 +22,13 @@ class Point:
 
     Attributes:
         id: Point id.
-        dense: The dense vector.
+        dense: The dense vector; numbers that float32 holds exactly.
         sparse: The sparse vector; ``None`` for a text of stopwords.
         payload: JSON values.
     """
 
     id: int
-    dense: list[float]
+    dense: Sequence[float]
     sparse: SparseVector | None
     payload: dict[str, Any]
 
@@ -88,6 +88,9 @@ class Backend(Protocol):
 
     def invalidate(self, points: Sequence[int]) -> None:
         """Empty the content hash of passages, given their first points: they count as changed until written again."""
+
+    def patch(self, payloads: Mapping[int, Mapping[str, Any]]) -> None:
+        """Set some payload fields of points that are there, in order, and leave the other fields as they are."""
 
     def existing(self, points: Sequence[int]) -> list[int]:
         """Return those of ``points`` that are there."""

@@ -162,6 +162,15 @@ class ClientBackend:
         ids: list[Any] = [uuid_text(point) for point in points]
         self._write("write to", lambda: self._client.set_payload(self._name, {HASH: ""}, ids, wait=True))
 
+    def patch(self, payloads: Mapping[int, Mapping[str, Any]]) -> None:
+        """Set payload fields, all points in one request."""
+        operations = [
+            models.SetPayloadOperation(set_payload=models.SetPayload(payload=dict(fields), points=[uuid_text(point)]))
+            for point, fields in payloads.items()
+        ]
+        # The operations are carried out in order: when the last is done, all are.
+        self._write("write to", lambda: self._client.batch_update_points(self._name, operations, wait=True)[-1])
+
     def existing(self, points: Sequence[int]) -> list[int]:
         """Return those of ``points`` that are there."""
         return list(self._retrieve(points, with_payload=False))

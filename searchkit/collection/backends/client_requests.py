@@ -20,7 +20,7 @@ _BYTES_PER_NUMBER, _BYTES_PER_TERM, _BYTES_PER_POINT = 21, 33, 200
 
 def point_struct(point: Point, config: SearchKitConfig) -> models.PointStruct:
     """Return a point with its vectors under the names of ``config``."""
-    vectors: dict[str, Any] = {config.vector_name: point.dense}
+    vectors: dict[str, Any] = {config.vector_name: list(point.dense)}
     if point.sparse is not None:
         sparse = models.SparseVector(indices=point.sparse.indices, values=point.sparse.values)
         vectors[config.sparse_vector_name] = sparse

@@ -95,6 +95,10 @@ class EmbeddedBackend:
         """Empty the content hash of passages."""
         self._opened.invalidate(points)
 
+    def patch(self, payloads: Mapping[int, Mapping[str, Any]]) -> None:
+        """Set payload fields, a point at a time."""
+        self._opened.patch(payloads)
+
     def existing(self, points: Sequence[int]) -> list[int]:
         """Return those of ``points`` that are there."""
         return [integer_of(record.id) for record in self._retrieve(points, with_payload=False)]

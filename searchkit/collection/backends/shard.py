@@ -8,6 +8,7 @@ import shutil
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 from uuid import UUID
 
 import qdrant_edge as edge
@@ -170,6 +171,11 @@ class SharedShard:
             for path in sorted(missing):
                 self.engine.update(edge.UpdateOperation.create_field_index(path, _INDEX_TYPES[wanted[path]]))
         self._indexed.update(wanted)
+
+    def patch(self, payloads: Mapping[int, Mapping[str, Any]]) -> None:
+        """Set payload fields of points that are there."""
+        for point, fields in payloads.items():
+            self._update("write to", edge.UpdateOperation.set_payload([f"{point:032x}"], dict(fields)), (), ())
 
     def _update(
         self, action: str, operation: edge.UpdateOperation, added: Sequence[int], removed: Sequence[int]

@@ -64,6 +64,40 @@ def test_composed_ids_equal_those_of_a_real_tokenizer():
     check()
 
 
+@pytest.mark.parametrize("architecture", ["bert", "xlm-roberta"])
+def test_pairs_of_stored_ids_equal_pairs_of_texts_whatever_was_stored(cross_encoder_folder, architecture):
+    pairing = PairTokenizer(tokenizer_of(cross_encoder_folder(architecture)), 24)
+    codec = pairing.codec
+
+    @settings(max_examples=100, deadline=None)
+    @given(st.lists(st.tuples(texts, texts, st.sampled_from(["right", "cut", "of another text", "none"]))))
+    def check(rows):
+        pairs = [(query, text) for query, text, _ in rows]
+        singles = pairing.encode_texts([text for _, text in pairs])
+        stored = [codec.encode(text, ids) for (_, text), ids in zip(pairs, singles, strict=True)]
+        made = {"right": lambda one: one, "cut": lambda one: one[:-3], "none": lambda _: None}
+        made["of another text"] = lambda _: codec.encode("another", pairing.encode_texts(["another"])[0])
+        given_ = [made[fate](one) for one, (_, _, fate) in zip(stored, rows, strict=True)]
+        known = pairing.stored_ids([text for _, text in pairs], given_)
+        right = {text for _, text, fate in rows if fate == "right"}
+        assert right <= known.keys() <= right | {"another"}
+        for found, expected in zip(pairing.encode(pairs, known), pairing.encode(pairs), strict=True):
+            assert found.ids.tolist() == expected.ids.tolist()
+            assert found.type_ids.tolist() == expected.type_ids.tolist()
+            assert found.truncated_tokens == expected.truncated_tokens
+
+    check()
+
+
+def test_tokenizers_of_one_definition_share_stored_ids_and_others_do_not(cross_encoder_folder):
+    folder = cross_encoder_folder("bert")
+    first, second = (PairTokenizer(tokenizer_of(folder), 24).codec for _ in range(2))
+    assert first.tag == second.tag
+    changed = tokenizer_of(folder)
+    changed.add_tokens(["berlin"])
+    assert PairTokenizer(changed, 24).codec.tag != first.tag
+
+
 def test_each_text_is_tokenized_once_and_pairs_come_back_in_order(cross_encoder_folder):
     pairing = PairTokenizer(tokenizer_of(cross_encoder_folder("bert")), 64)
     pairs = [("people", "berlin"), ("berlin", "people"), ("people", "berlin")]
@@ -85,6 +119,8 @@ def odd_tokenizer() -> Tokenizer:
 def test_a_tokenizer_that_does_not_compose_is_asked_for_every_pair():
     pairing = PairTokenizer(odd_tokenizer(), 6)
     assert pairing.template is None
+    assert pairing.codec is None
+    assert pairing.stored_ids(["one"], ["whatever"]) == {}
     (pair,) = pairing.encode([("one", "two three two three two three")])
     assert (pair.ids.tolist(), pair.type_ids.tolist()) == by_the_tokenizer(
         odd_tokenizer(), "one", "two three two three two three", 6

@@ -21,9 +21,10 @@ from searchkit.config import RerankerProfile
 from searchkit.deadline import Deadline
 from searchkit.errors import DeviceMemoryError, ModelLoadError, RerankError
 from searchkit.reranking.engine_thread import EngineLimits
-from searchkit.reranking.pair_queue import pair_cost
+from searchkit.reranking.pair_queue import PairQueue, Ticket, pair_cost
 from searchkit.reranking.scheduler import ScheduledReranker
-from searchkit.stages import PairScores, Reranker
+from searchkit.stages import PairScores, Reranker, TokenUse
+from tests.token_reader import WordsReranker
 
 PATIENCE_S = 20.0
 """How long a test waits for something that must happen; never how long it takes."""
@@ -648,3 +649,45 @@ def test_what_a_deadline_left_unscored_is_not_remembered(quick):
     scores = scheduled.score_pairs(pairs_of("q", 3))
     assert_own_scores(scores, pairs_of("q", 3))
     assert not scores.cached.any()
+
+
+def test_stored_token_ids_reach_the_model_and_their_fate_comes_back_in_order():
+    reranker = WordsReranker()
+    pairs = [("q", "some words"), ("q", "a longer text of more words"), ("q", "other words")]
+    right, other = reranker.writer.encode(["some words", "other words"])
+    with ScheduledReranker(reranker) as scheduled:
+        scores = scheduled.score_pairs(pairs, tokens=[right, other, None])
+        assert scores.token_use.tolist() == [TokenUse.USED, TokenUse.REFUSED, TokenUse.NONE]
+        assert np.array_equal(scores.logits, WordsReranker().score_pairs(pairs).logits)
+        again = scheduled.score_pairs(pairs, tokens=[right, other, None])
+        assert again.cached.all()
+        assert again.token_use.tolist() == [TokenUse.NONE] * 3
+        assert scheduled.score_pairs([("q", "new")]).token_use is None
+
+
+def test_a_scheduler_offers_the_token_ids_of_its_reranker():
+    reranker = WordsReranker()
+    with ScheduledReranker(reranker) as scheduled:
+        (stored,) = scheduled.token_writer().encode(["some words"])
+        assert scheduled.token_count("some words", stored) == 2
+        assert scheduled.token_count("others", stored) is None
+
+
+def test_around_a_reranker_that_reads_none_it_offers_none_and_passes_none_on():
+    with ScheduledReranker(ScriptedReranker()) as scheduled:
+        assert scheduled.token_writer() is None
+        assert scheduled.token_count("some words", "stored") is None
+        scores = scheduled.score_pairs([("q", "some words")], tokens=["stored"])
+        assert scores.token_use.tolist() == [TokenUse.NONE]
+        assert scores.logits[0] == logit_of(("q", "some words"))
+
+
+def test_callers_that_share_a_pair_share_the_stored_token_ids_of_whoever_has_them():
+    reranker = WordsReranker()
+    (right,) = reranker.writer.encode(["some words"])
+    queue = PairQueue()
+    without, having = (Ticket([("q", "some words")], Deadline(), tokens) for tokens in (None, [right]))
+    queue.add(without, [0])
+    queue.add(having, [0])
+    (chunk,) = queue.take(10_000, 10_000)
+    assert [cell.tokens for cell in chunk.cells] == [right]
