@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from searchkit.deadline import CANCELLATION
 from searchkit.errors import ConfigError
@@ -50,6 +50,12 @@ class Parts:
     threads: ThreadPoolExecutor
     has_sparse: bool
     max_passage_chars: int
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Parts:
+        return self  # a copied retriever searches the same collection
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a kit holds threads and connections and cannot be pickled; make one in each process")
 
     def within(self, scope: Scope) -> Parts:
         """Return the same parts around a view of the collection, and scores of stage 2 that no other scope shares."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import index
 from threading import Lock
 
 from searchkit.errors import ConfigError
@@ -41,6 +42,25 @@ def checked_kit(kit: object) -> KitFace:
     if not isinstance(kit, KitFace):
         raise ConfigError(f'kit={kit!r:.80} is no SearchKit: pass an object such as SearchKit("handbook")')
     return kit
+
+
+def checked_count(name: str, value: object) -> int:
+    """Return ``value`` if it can be a number of passages.
+
+    Args:
+        name: What the framework's user calls it.
+        value: What was given.
+
+    Raises:
+        ConfigError: It is no whole number of 1 or more.
+    """
+    try:
+        count = 0 if isinstance(value, bool) else index(value)  # type: ignore[arg-type]
+    except TypeError:
+        count = 0
+    if count < 1:
+        raise ConfigError(f"{name}={value!r:.80} cannot be used: pass a whole number of 1 or more")
+    return count
 
 
 def kit_for(kit: KitFace | None, reranker: Reranker | None, model: str | None = None) -> KitFace:

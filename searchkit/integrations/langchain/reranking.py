@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
 from langchain_core.callbacks import Callbacks
 from langchain_core.cross_encoders import BaseCrossEncoder
 from langchain_core.documents import BaseDocumentCompressor, Document
@@ -13,6 +14,7 @@ from langchain_core.runnables import run_in_executor
 from pydantic import ConfigDict, Field, PrivateAttr, SkipValidation
 from typing_extensions import override
 
+from searchkit.errors import RerankError
 from searchkit.face import KitFace
 from searchkit.integrations.rerank_only import Placed, kit_for, reranked
 from searchkit.reranking import CrossEncoderReranker
@@ -47,6 +49,14 @@ class SearchKitCompressor(BaseDocumentCompressor):
 
     @override
     def model_post_init(self, context: Any, /) -> None:
+        self._kit = kit_for(self.kit, self.reranker)
+
+    def __getstate__(self) -> dict[Any, Any]:
+        # The kit is found again where this is unpickled, so that all adapters of a process share one.
+        return {**super().__getstate__(), "__pydantic_private__": None}
+
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        super().__setstate__({**state, "__pydantic_private__": {}})
         self._kit = kit_for(self.kit, self.reranker)
 
     @override
@@ -113,10 +123,16 @@ class SearchKitCrossEncoder(BaseCrossEncoder):
 
     @override
     def score(self, text_pairs: list[tuple[str, str]]) -> list[float]:
-        """Return the probability of relevance, 0..1, of each (query, text) pair, in order."""
+        """Return the probability of relevance, 0..1, of each (query, text) pair, in order.
+
+        Raises:
+            RerankError: The model failed, or returned NaN, which no sort can place.
+        """
         if not text_pairs:
             return []
         profile = self._reranker.profile
         pairs = [(profile.compose(query, self._criteria), text) for query, text in text_pairs]
         scores = self._reranker.score_pairs(pairs)
+        if np.isnan(scores.logits).any():
+            raise RerankError(f"{self._reranker.name} returned NaN: its weights or inputs are broken")
         return [float(value) for value in probabilities(scores.logits, profile, None, blend=False)]

@@ -20,7 +20,7 @@ from typing_extensions import override
 
 from searchkit.errors import ConfigError
 from searchkit.face import KitFace
-from searchkit.integrations.rerank_only import checked_kit
+from searchkit.integrations.rerank_only import checked_count, checked_kit
 from searchkit.types import Hit, SearchMode, SearchResult
 
 _PER_CALL = ("k", "candidate_depth", "criteria", "filter", "min_score", "deadline_s")
@@ -188,8 +188,8 @@ class SearchKitRetriever(BaseRetriever):
             name: getattr(self, name) if given.get(name) is None else given[name]
             for name in (*_PER_CALL, "mode", "rerank", "group_by")
         }
-        top_k = chosen.pop("k")
-        depth = chosen.pop("candidate_depth")
+        top_k = checked_count("k", chosen.pop("k"))
+        depth = checked_count("candidate_depth", chosen.pop("candidate_depth"))
         return {**chosen, "top_k": top_k, "candidate_depth": max(depth, top_k)}
 
     def _documents(self, result: SearchResult) -> list[Document]:

@@ -9,11 +9,10 @@ from llama_index.core.retrievers import BaseRetriever
 from llama_index.core.schema import IndexNode, NodeWithScore, QueryBundle, TextNode
 from llama_index.core.settings import Settings
 
-from searchkit.errors import ConfigError
 from searchkit.face import KitFace
 from searchkit.integrations.llamaindex.filters import translated
 from searchkit.integrations.llamaindex.nodes import ScoredNode
-from searchkit.integrations.rerank_only import checked_kit
+from searchkit.integrations.rerank_only import checked_count, checked_kit
 from searchkit.types import Hit, SearchMode, SearchResult
 
 
@@ -60,8 +59,8 @@ class SearchKitRetriever(BaseRetriever):
         verbose: bool = False,
     ) -> None:
         self._kit = checked_kit(kit)
-        self._similarity_top_k = similarity_top_k
-        self._candidate_depth = candidate_depth
+        self._similarity_top_k = checked_count("similarity_top_k", similarity_top_k)
+        self._candidate_depth = checked_count("candidate_depth", candidate_depth)
         self._criteria = criteria
         self._filter = translated(filter)
         self._fixed: dict[str, Any] = {
@@ -71,9 +70,6 @@ class SearchKitRetriever(BaseRetriever):
             "rerank": rerank,
             "group_by": group_by,
         }
-        for name, value in (("similarity_top_k", similarity_top_k), ("candidate_depth", candidate_depth)):
-            if value < 1:
-                raise ConfigError(f"{name}={value} cannot be used: pass a whole number of 1 or more")
         super().__init__(
             callback_manager=callback_manager or Settings.callback_manager,
             object_map=object_map,
@@ -93,7 +89,7 @@ class SearchKitRetriever(BaseRetriever):
         top_k = getattr(query, "similarity_top_k", None)
         criteria = getattr(query, "criteria", None)
         condition = getattr(query, "filter", None)
-        wanted = self._similarity_top_k if top_k is None else top_k
+        wanted = self._similarity_top_k if top_k is None else checked_count("similarity_top_k", top_k)
         return {
             **self._fixed,
             "top_k": wanted,

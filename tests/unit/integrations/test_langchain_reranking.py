@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import json
+import pickle
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from pydantic import ValidationError
 
 from searchkit import SearchKit
 from searchkit.config import Calibration, RerankerProfile
+from searchkit.errors import RerankError
 from searchkit.integrations.langchain import SearchKitCompressor, SearchKitCrossEncoder, SearchKitRetriever
 from searchkit.testing import FakeReranker
 from tests.unit.integrations.wages import PASSAGES, QUESTION, CountingReranker, MakeKit, longest_stall_s
@@ -186,3 +188,27 @@ def test_no_pairs_make_no_call_of_the_cross_encoder() -> None:
     empty: list[Any] = []
     assert SearchKitCrossEncoder(reranker).score(empty) == []
     assert reranker.call_count == 0
+
+
+class Broken(FakeReranker):
+    def score_pairs(self, pairs: Any, *, deadline: Any = None) -> Any:
+        scores = super().score_pairs(pairs)
+        scores.logits[-1] = np.nan
+        return scores
+
+
+def test_nan_never_becomes_a_score(documents: list[Document]) -> None:
+    with pytest.raises(RerankError, match="fake-reranker returned NaN"):
+        SearchKitCrossEncoder(Broken()).score([("a", "x"), ("b", "y")])
+    best = SearchKitCompressor(top_n=7, reranker=Broken()).compress_documents(documents, QUESTION)
+    assert [document.page_content for document in best] == [document.page_content for document in documents]
+    assert not any("relevance_score" in document.metadata for document in best)
+
+
+def test_a_compressor_of_settings_alone_can_be_pickled_and_copied(kit: SearchKit) -> None:
+    compressor = SearchKitCompressor(top_n=2, criteria="in dollars")
+    for again in (pickle.loads(pickle.dumps(compressor)), copy.deepcopy(compressor)):
+        assert again.model_dump() == compressor.model_dump()
+        assert again._kit.reranker is compressor._kit.reranker  # the weights are not loaded twice
+    with pytest.raises(TypeError, match="a kit holds threads and connections"):
+        pickle.dumps(SearchKitCompressor(kit=kit))

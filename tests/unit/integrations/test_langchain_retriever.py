@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 from typing import Any
 
+import numpy as np
 import pytest
 from langchain_core.callbacks import AsyncCallbackHandler, BaseCallbackHandler
 from langchain_core.documents import Document
@@ -122,6 +125,68 @@ def test_a_misspelled_argument_is_refused_per_call_and_at_construction(kit: Sear
 def test_k_below_one_is_refused(kit: SearchKit, k: int) -> None:
     with pytest.raises(ValidationError, match="greater than or equal to 1"):
         SearchKitRetriever(kit=kit, k=k)
+
+
+@pytest.mark.parametrize(("name", "value"), [("k", 0), ("k", "3"), ("k", True), ("candidate_depth", 2.5)])
+async def test_an_unusable_number_per_call_is_named_as_the_caller_named_it(
+    kit: SearchKit, name: str, value: Any
+) -> None:
+    retriever, wrong = SearchKitRetriever(kit=kit), {name: value}
+    with pytest.raises(ConfigError, match=f"^{name}={value!r} cannot be used"):
+        retriever.invoke(QUESTION, **wrong)
+    with pytest.raises(ConfigError, match=f"^{name}="):
+        await retriever.ainvoke(QUESTION, **wrong)
+    with pytest.raises(ConfigError, match=f"^{name}="):
+        retriever.batch([QUESTION], **wrong)
+
+
+def test_numpy_integers_are_numbers(kit: SearchKit) -> None:
+    assert len(SearchKitRetriever(kit=kit).invoke(QUESTION, k=np.int64(2))) == 2  # type: ignore[call-arg]
+
+
+def test_a_deep_copy_searches_the_same_collection_and_a_pickle_is_refused_in_words(kit: SearchKit) -> None:
+    retriever = SearchKitRetriever(kit=kit, k=2)
+    assert copy.deepcopy(retriever).invoke(QUESTION) == retriever.invoke(QUESTION)
+    with pytest.raises(TypeError, match="a kit holds threads and connections"):
+        pickle.dumps(retriever)
+
+
+async def test_langchains_other_ways_to_run_it_give_the_same_documents(kit: SearchKit) -> None:
+    retriever = SearchKitRetriever(kit=kit, k=2)
+    queries = [QUESTION, "cook"]
+    expected = [retriever.invoke(query) for query in queries]
+    assert [documents for _, documents in sorted(retriever.batch_as_completed(queries))] == expected
+    assert sorted([one async for one in retriever.abatch_as_completed(queries)]) == list(enumerate(expected))
+    assert retriever.with_retry().batch(queries) == expected
+    assert retriever.with_fallbacks([retriever]).batch(queries) == expected
+    assert retriever.map().invoke(queries) == expected
+    assert list(retriever.stream(QUESTION)) == expected[:1]
+    assert retriever.batch(queries, {"max_concurrency": 1}) == expected
+
+
+def test_alternatives_and_filters_are_configurable_at_run_time(kit: SearchKit) -> None:
+    wide, narrow = SearchKitRetriever(kit=kit, k=7), SearchKitRetriever(kit=kit, k=1)
+    either = wide.configurable_alternatives(ConfigurableField(id="how"), default_key="wide", narrow=narrow)
+    assert len(either.with_config(configurable={"how": "narrow"}).batch([QUESTION])[0]) == 1
+    by_language = wide.configurable_fields(filter=ConfigurableField(id="filter"))
+    config: Any = {"configurable": {"filter": {"lang": "de"}}}
+    assert [document.id for document in by_language.invoke(QUESTION, config)] == ["b4"]
+
+
+def test_an_agent_gets_text_for_its_prompt_and_documents_beside_it(kit: SearchKit) -> None:
+    retriever = SearchKitRetriever(kit=kit, k=2)
+    tool = create_retriever_tool(retriever, "wages", "Searches wages.", response_format="content_and_artifact")
+    message = tool.invoke({"name": "wages", "args": {"query": QUESTION}, "id": "1", "type": "tool_call"})
+    assert message.artifact == retriever.invoke(QUESTION)
+    assert str(PASSAGES[1]["text"]) in message.content
+
+
+async def test_a_chain_streams_the_events_of_the_retriever(kit: SearchKit) -> None:
+    chain = SearchKitRetriever(kit=kit, k=2) | RunnableLambda(len)
+    events = [event async for event in chain.astream_events(QUESTION, version="v2")]
+    names = [event["event"] for event in events]
+    assert [name for name in names if "retriever" in name] == ["on_retriever_start", "on_retriever_end"]
+    assert events[-1]["data"]["output"] == 2
 
 
 def test_something_else_than_a_kit_is_refused_at_construction() -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,13 +10,16 @@ import pytest
 from llama_index.core import QueryBundle, Settings
 from llama_index.core.callbacks import CallbackManager, CBEventType, LlamaDebugHandler
 from llama_index.core.chat_engine import CondensePlusContextChatEngine, ContextChatEngine
+from llama_index.core.indices.query.query_transform import HyDEQueryTransform
 from llama_index.core.instrumentation import get_dispatcher
 from llama_index.core.instrumentation.event_handlers import BaseEventHandler
 from llama_index.core.llms import MockLLM
 from llama_index.core.memory import ChatMemoryBuffer
-from llama_index.core.query_engine import RetrieverQueryEngine
+from llama_index.core.postprocessor import SimilarityPostprocessor
+from llama_index.core.query_engine import RetrieverQueryEngine, TransformQueryEngine
 from llama_index.core.retrievers import QueryFusionRetriever
 from llama_index.core.schema import IndexNode, MetadataMode, TextNode
+from llama_index.core.tools import RetrieverTool
 from llama_index.core.vector_stores import (
     FilterCondition,
     FilterOperator,
@@ -121,10 +126,44 @@ def test_fixed_arguments_reach_the_search(kit: SearchKit) -> None:
     assert SearchKitRetriever(kit=kit, rerank=False).retrieve(QUESTION)[0].logit is None
 
 
-@pytest.mark.parametrize("wrong", [{"similarity_top_k": 0}, {"candidate_depth": -1}])
+@pytest.mark.parametrize("wrong", [{"similarity_top_k": 0}, {"candidate_depth": -1}, {"similarity_top_k": "3"}])
 def test_unusable_numbers_are_refused_at_construction(kit: SearchKit, wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="whole number"):
         SearchKitRetriever(kit=kit, **wrong)
+
+
+def test_an_unusable_number_of_a_query_is_refused(kit: SearchKit) -> None:
+    with pytest.raises(ConfigError, match=r"^similarity_top_k=0 cannot be used"):
+        SearchKitRetriever(kit=kit).retrieve(SearchKitQuery(QUESTION, similarity_top_k=0))
+
+
+def test_fusion_of_one_query_passes_criteria_on(kit: SearchKit, reranker: CountingReranker) -> None:
+    fusion = QueryFusionRetriever([SearchKitRetriever(kit=kit)], llm=MockLLM(), num_queries=1)
+    fusion.retrieve(SearchKitQuery(QUESTION, criteria="in dollars"))
+    assert set(reranker.queries) == {f"{QUESTION} in dollars"}
+
+
+def test_rewritten_queries_stream_tools_and_empty_answers_work(kit: SearchKit) -> None:
+    retriever = SearchKitRetriever(kit=kit, similarity_top_k=2)
+    engine = RetrieverQueryEngine.from_args(retriever, llm=MockLLM())
+    rewritten = TransformQueryEngine(engine, HyDEQueryTransform(llm=MockLLM())).query(QUESTION)
+    assert len(rewritten.source_nodes) == 2
+    streaming = RetrieverQueryEngine.from_args(retriever, llm=MockLLM(), streaming=True)
+    assert str(PASSAGES[1]["text"]) in str(streaming.query(QUESTION))
+    assert (
+        str(PASSAGES[1]["text"]) in RetrieverTool.from_defaults(retriever, description="wages").call(QUESTION).content
+    )
+    nothing = RetrieverQueryEngine.from_args(SearchKitRetriever(kit=kit, min_score=1.0), llm=MockLLM())
+    assert str(nothing.query(QUESTION)) == "Empty Response"
+
+
+def test_nodes_are_cut_copied_and_pickled_like_others(kit: SearchKit) -> None:
+    nodes = SearchKitRetriever(kit=kit, similarity_top_k=7).retrieve(QUESTION)
+    kept = SimilarityPostprocessor(similarity_cutoff=0.5).postprocess_nodes(nodes)
+    assert [node.node_id for node in kept] == [node.node_id for node in nodes if (node.score or 0) >= 0.5]
+    assert 0 < len(kept) < len(nodes)
+    assert copy.deepcopy(nodes) == nodes
+    assert pickle.loads(pickle.dumps(nodes)) == nodes
 
 
 def test_something_else_than_a_kit_is_refused() -> None:
