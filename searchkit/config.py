@@ -167,6 +167,19 @@ class ServerConfig(Frozen):
         return self
 
 
+class OptimizeConfig(Frozen):
+    """When the embedded engine builds its index in the background; a server decides that itself.
+
+    A search compares the query with every point that is not indexed, some 3 ms for 20,000 of 384 dimensions.
+
+    Attributes:
+        after_points: Points that may be without an index when a write ends; ``None`` leaves it to
+            `SearchKit.optimize`.
+    """
+
+    after_points: int | None = Field(default=20_000, ge=1)
+
+
 class Calibration(Frozen):
     """Platt scaling: probability = sigmoid(slope * logit + intercept). The default is the plain sigmoid."""
 
@@ -245,6 +258,9 @@ class SearchKitConfig(Frozen):
         ingest: Writing.
         fusion: Fusion of the first stage's legs.
         hnsw: Index of the dense vectors.
+        optimize: When the embedded engine builds that index.
+        read_only: Whether writing is refused. Several processes may open one embedded collection that way at once, if
+            none has it open for writing.
         filter_fields: Metadata fields that get a payload index before ingest, with their type.
         windows_per_passage: At most this many windows of one passage go to stage 2.
         blend: "model" takes the blend that the reranker's profile carries; "off" ignores it.
@@ -261,6 +277,8 @@ class SearchKitConfig(Frozen):
     ingest: IngestConfig = IngestConfig()
     fusion: FusionConfig = FusionConfig()
     hnsw: HnswConfig = HnswConfig()
+    optimize: OptimizeConfig = OptimizeConfig()
+    read_only: bool = False
     filter_fields: dict[str, FilterFieldType] = Field(default_factory=dict)
     windows_per_passage: int = Field(default=3, ge=1)
     blend: Literal["model", "off"] = "model"

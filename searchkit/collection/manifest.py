@@ -1,13 +1,12 @@
 """What a collection was made with, written beside it and compared at every open.
 
-A model changed under a collection gives silent garbage; so does a store that lost points. The `Manifest` catches the
-first on every backend, the `Ledger` the second where one process owns the store.
+A model changed under a collection gives silent garbage. (A store that lost points does too: see
+`searchkit.collection.ledger`.)
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import ConfigDict, ValidationError
@@ -158,30 +157,3 @@ def _encoder_comparisons(
         yield f"the {role}", there, here, fix
     for name in ("kind", "tokenizer_hash", "max_tokens", "query_prompt", "passage_prompt"):
         yield f"{role} {name}", getattr(stored, name), getattr(ours, name), fix
-
-
-@dataclass(slots=True)
-class Ledger:
-    """How many points a store should hold, and a checksum over their ids that does not depend on their order.
-
-    Attributes:
-        count: Number of points.
-        checksum: Sum of their ids modulo 2**128.
-    """
-
-    count: int = 0
-    checksum: int = 0
-
-    def add(self, points: Iterable[int]) -> None:
-        """Enter new points."""
-        for point in points:
-            self.count += 1
-            self.checksum += point
-        self.checksum %= 2**128
-
-    def remove(self, points: Iterable[int]) -> None:
-        """Strike out points that were there."""
-        for point in points:
-            self.count -= 1
-            self.checksum -= point
-        self.checksum %= 2**128

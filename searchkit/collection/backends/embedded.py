@@ -13,9 +13,11 @@ import qdrant_edge as edge
 from searchkit.collection.backends.base import LegQuery, Point
 from searchkit.collection.backends.embedded_filters import accept, render
 from searchkit.collection.backends.folder import CollectionFolder
-from searchkit.collection.backends.shard import SharedShard, acquire, integer_of
+from searchkit.collection.backends.shard import SharedShard, acquire
+from searchkit.collection.backends.store import engine_ids, integer_of
 from searchkit.collection.filters import Condition
 from searchkit.collection.manifest import Manifest
+from searchkit.collection.schema import HASH
 from searchkit.config import FilterFieldType, SearchKitConfig
 from searchkit.errors import CollectionError
 from searchkit.stages import SparseVector
@@ -44,8 +46,8 @@ class EmbeddedBackend:
 
     @property
     def is_read_only(self) -> bool:
-        """Never: the engine cannot open a folder without writing."""
-        return False
+        """Whether the settings say so."""
+        return self._config.read_only
 
     def find_manifest(self) -> Manifest | None:
         """Read the manifest from the folder."""
@@ -80,12 +82,14 @@ class EmbeddedBackend:
         """Store points in one operation of the engine, which its log makes atomic."""
         dense_name, sparse_name = self._config.vector_name, self._config.sparse_vector_name
         converted = []
+        digests = {}
         for point in points:
+            digests[point.id] = point.payload.get(HASH, "")
             vectors: dict[str, Any] = {dense_name: point.dense}
             if point.sparse is not None:
                 vectors[sparse_name] = edge.SparseVector(point.sparse.indices, point.sparse.values)
             converted.append(edge.Point(f"{point.id:032x}", vectors, point.payload))
-        self._opened.upsert(converted, added)
+        self._opened.upsert(converted, digests, added)
 
     def delete(self, points: Sequence[int]) -> None:
         """Delete points."""
@@ -109,19 +113,15 @@ class EmbeddedBackend:
         return {integer_of(record.id): record.payload or {} for record in records}
 
     def _retrieve(self, points: Sequence[int], *, with_payload: bool | list[str]) -> list[edge.Record]:
-        shard = self._opened
-        with shard.mapped("read"):
-            records: list[edge.Record] = shard.engine.retrieve(
-                [f"{point:032x}" for point in points], with_payload, False
-            )
-        return records
+        ids = engine_ids(points)
+        return self._opened.read("read", lambda engine: engine.retrieve(ids, with_payload, False))
 
     def query(self, legs: Sequence[LegQuery]) -> list[list[tuple[int, float]]]:
         """Run all legs as one batch."""
         shard = self._opened
         with shard.mapped("search"):
             request = edge.QueryBatchRequest([self._request(leg) for leg in legs])
-            answers = shard.engine.query_batch(request)
+        answers = shard.read("search", lambda engine: engine.query_batch(request))
         return [[(integer_of(point.id), point.score) for point in answer] for answer in answers]
 
     def _request(self, leg: LegQuery) -> edge.QueryRequest:
@@ -137,9 +137,8 @@ class EmbeddedBackend:
 
     def count(self, native: Any) -> int:
         """Return the number of points that match."""
-        shard = self._opened
-        with shard.mapped("count"):
-            return int(shard.engine.count(edge.CountRequest(exact=True, filter=native)))
+        request = edge.CountRequest(exact=True, filter=native)
+        return self._opened.read("count", lambda engine: int(engine.count(request)))
 
     def scan(self, native: Any) -> Iterator[list[int]]:
         """Return the ids of all points that match, page by page."""
@@ -160,6 +159,16 @@ class EmbeddedBackend:
     def index(self, fields: Mapping[str, FilterFieldType]) -> None:
         """Make sure that metadata fields are indexed."""
         self._opened.ensure_indexes(fields)
+
+    def optimize(self, *, wait: bool) -> bool:
+        """Build the index in another process while this one goes on reading and writing."""
+        return self._opened.optimizer.run(wait=wait)
+
+    @property
+    def is_optimizing(self) -> bool:
+        """Whether that is under way."""
+        shard = self._shard
+        return shard is not None and shard.optimizer.is_running
 
     def close(self) -> None:
         """Leave the shard; the last user of this process closes it."""

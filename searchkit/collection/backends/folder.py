@@ -1,30 +1,33 @@
 """The folder of an embedded collection: which files it has, who may open it, and what they say.
 
 searchkit.json   the manifest, written once, first of all
-lock             held by the process that has the collection open; holds its id
-engine/          the shard of qdrant-edge
-ledger.json      how many points the shard should hold, and their checksum; written after every flush
-writing          there while points are written; found at open it means that the writer was interrupted
+lock             held by the process that has the collection open; says who that is
+engine/          the shard of qdrant-edge; engine-.../ once it was optimized
+ledger.json      which of them it is, how many points it should hold, and their checksums; written after every flush
+seal.json        sizes and checksums of the engine's files; there while the store is closed and complete
+writing          the journal, there while points are written; found at open it means that the writer was interrupted
 """
 
 from __future__ import annotations
 
-import json
 import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from searchkit.collection.manifest import Ledger, Manifest, read_manifest
+from searchkit.collection.backends.checked_json import dump_checked, load_checked, replace_checked
+from searchkit.collection.backends.journal import Expectation, read_journal
+from searchkit.collection.backends.owner import find_owner, take_lock
+from searchkit.collection.backends.seal import FileMark, Seal
+from searchkit.collection.ledger import Ledger
+from searchkit.collection.manifest import Manifest, read_manifest
 from searchkit.errors import CollectionError, ConfigError
 
-if sys.platform == "win32":  # pragma: no cover
-    import msvcrt
-else:
-    import fcntl
-
+ENGINE = "engine"
+_ENGINE_NAME = re.compile(r"engine(-[0-9a-f]{8})?")
 _FORBIDDEN = frozenset('/\\:*?"<>|\0')
 _MAX_NAME_CHARS = 200
 
@@ -48,16 +51,31 @@ def collection_folder(root: str | Path, name: str) -> CollectionFolder:
     return folder
 
 
+@dataclass(frozen=True, slots=True)
+class StoreRecord:
+    """What the folder says about its store.
+
+    Attributes:
+        ledger: What the store holds, as of the last flush.
+        engine: Name of the engine's folder; an optimized copy takes another name, so that this file is the switch.
+        unindexed: Points written since the index was built, about.
+    """
+
+    ledger: Ledger
+    engine: str = ENGINE
+    unindexed: int = 0
+
+
 class CollectionFolder:
-    """Files of one collection. Only `create`, `lock` and the writers touch the disk."""
+    """Files of one collection. Only `create`, the locks and the writers touch the disk."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.engine = path / "engine"
+        self.journal = path / "writing"
+        self.lock_file = path / "lock"
         self._manifest = path / "searchkit.json"
-        self._ledger = path / "ledger.json"
-        self._writing = path / "writing"
-        self._lock = path / "lock"
+        self._record = path / "ledger.json"
+        self._seal = path / "seal.json"
 
     @property
     def is_there(self) -> bool:
@@ -90,13 +108,13 @@ class CollectionFolder:
         Raises:
             CollectionError: It is damaged.
         """
-        return read_manifest(self._read_json(self._manifest), f"the collection in {self.path}")
+        return read_manifest(self._read(self._manifest), f"the collection in {self.path}")
 
     def create(self, manifest: Manifest) -> Manifest:
         """Write the manifest, which creates the collection, unless another process was faster; return the valid one."""
         self.path.mkdir(parents=True, exist_ok=True)
         draft = self.path / f".searchkit-{os.getpid()}.json"
-        draft.write_text(json.dumps(manifest.model_dump(), indent=2), encoding="utf-8")
+        draft.write_text(dump_checked(manifest.model_dump()), encoding="utf-8")
         try:
             _place(draft, self._manifest)
         except FileExistsError:
@@ -105,71 +123,80 @@ class CollectionFolder:
             draft.unlink(missing_ok=True)
         return manifest
 
-    def read_ledger(self) -> Ledger | None:
-        """Return the ledger; ``None`` if the engine's creation was never finished."""
-        if not self._ledger.exists():
+    def read_record(self) -> StoreRecord | None:
+        """Return what the store should be; ``None`` if the engine's creation was never finished."""
+        if not self._record.exists():
             return None
-        stored = self._read_json(self._ledger)
+        stored = self._read(self._record)
         try:
-            return Ledger(int(stored["points"]), int(stored["checksum"], 16))
+            return _record_from(stored)
         except (KeyError, TypeError, ValueError) as error:
-            raise self._damaged(self._ledger) from error
+            raise self._damaged(self._record, error) from error
 
-    def write_ledger(self, ledger: Ledger) -> None:
-        """Replace the ledger."""
-        draft = self.path / ".searchkit-ledger.json"
-        draft.write_text(json.dumps({"points": ledger.count, "checksum": f"{ledger.checksum:x}"}), encoding="utf-8")
-        draft.replace(self._ledger)
+    def write_record(self, record: StoreRecord) -> None:
+        """Replace what the folder says about its store."""
+        ledger = record.ledger
+        numbers = {"points": ledger.points, "checksum": f"{ledger.checksum:x}", "content": f"{ledger.content:x}"}
+        replace_checked(self._record, numbers | {"engine": record.engine, "unindexed": record.unindexed})
 
-    @property
-    def is_marked(self) -> bool:
-        """Whether points are being written, or the last writer was interrupted."""
-        return self._writing.exists()
+    def read_expectation(self, record: StoreRecord) -> Expectation:
+        """Return what the store may hold, in view of what its last writer was doing."""
+        if not self.journal.exists():
+            return Expectation((record.ledger,))
+        try:
+            return read_journal(self.journal, record.ledger)
+        except (ValueError, IndexError) as error:
+            raise self._damaged(self.journal, error) from error
 
-    def mark(self) -> None:
-        """Say that points are being written."""
-        self._writing.touch()
+    def read_seal(self) -> dict[str, FileMark] | None:
+        """Return the marks of the engine's files; ``None`` if the store was not closed in good order."""
+        if not self._seal.exists():
+            return None
+        try:
+            return {
+                name: FileMark(int(size), int(crc)) for name, (size, crc) in self._read(self._seal)["files"].items()
+            }
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise self._damaged(self._seal, error) from error
 
-    def unmark(self) -> None:
-        """Say that all that was written is safe."""
-        self._writing.unlink(missing_ok=True)
+    def write_seal(self, seal: Seal) -> None:
+        """Say that the engine's files are complete and look like this."""
+        replace_checked(self._seal, {"files": {name: [mark.size, mark.crc] for name, mark in seal.items()}})
 
-    def lock(self) -> IO[str]:
+    def drop_seal(self) -> None:
+        """Say that the engine's files are about to change."""
+        self._seal.unlink(missing_ok=True)
+
+    def leftovers(self, record: StoreRecord) -> list[Path]:
+        """Return the folders of engines that are not, or no longer, this collection's."""
+        return [path for path in self.path.iterdir() if is_engine_name(path.name) and path.name != record.engine]
+
+    def lock(self, *, is_reader: bool = False) -> IO[str]:
         """Lock the collection for this process and return the open file; closing it unlocks.
 
         Raises:
             CollectionError: Another process has it.
         """
-        handle = self._lock.open("a+", encoding="utf-8")
         try:
-            _lock_file(handle)
-        except OSError as error:
-            owner = self._owner()
-            handle.close()
+            return take_lock(self.lock_file, is_reader=is_reader)
+        except BlockingIOError as error:
+            owner = find_owner(self.lock_file)
             raise CollectionError(
-                f"the collection in {self.path} is open in another process{owner}; close it there (SearchKit.close()), "
-                "or share one collection between processes through a Qdrant server (url=...)"
+                f"the collection in {self.path} is open in another process{f' ({owner})' if owner else ''}; close it "
+                "there (SearchKit.close()), open it everywhere with SearchKitConfig(read_only=True), or share one "
+                "collection between processes through a Qdrant server (url=...)"
             ) from error
-        handle.seek(0)
-        handle.truncate()
-        handle.write(str(os.getpid()))
-        handle.flush()
-        return handle
 
-    def _owner(self) -> str:
-        with suppress(OSError, ValueError):
-            return f" (process id {int(self._lock.read_text(encoding='utf-8'))})"
-        return ""
-
-    def _read_json(self, path: Path) -> Any:
+    def _read(self, path: Path) -> dict[str, Any]:
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
-        except (ValueError, RecursionError) as error:
-            raise self._damaged(path) from error
+            return load_checked(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise self._damaged(path, error) from error
 
-    def _damaged(self, path: Path) -> CollectionError:
+    def _damaged(self, path: Path, reason: Exception) -> CollectionError:
         return CollectionError(
-            f"{path} is damaged; restore {self.path} from a backup, or delete it and add the passages again"
+            f"{path} is damaged ({reason}); `searchkit doctor --repair` mends what can be mended, else restore "
+            f"{self.path} from a backup, or delete it and add the passages again"
         )
 
     @contextmanager
@@ -184,6 +211,18 @@ class CollectionFolder:
             ) from error
 
 
+def is_engine_name(name: str) -> bool:
+    """Whether a folder of this name belongs to the engine."""
+    return _ENGINE_NAME.fullmatch(name) is not None
+
+
+def _record_from(stored: Mapping[str, Any]) -> StoreRecord:
+    ledger = Ledger(int(stored["points"]), int(stored["checksum"], 16), int(stored["content"], 16))
+    if not is_engine_name(stored["engine"]):
+        raise ValueError(f"the engine's folder is {stored['engine']!a}")
+    return StoreRecord(ledger, stored["engine"], int(stored["unindexed"]))
+
+
 def _place(draft: Path, target: Path) -> None:
     """Give ``draft`` its final name without ever replacing a file."""
     try:
@@ -194,11 +233,3 @@ def _place(draft: Path, target: Path) -> None:
         if target.exists():
             raise FileExistsError(target) from None
         draft.rename(target)
-
-
-def _lock_file(handle: IO[str]) -> None:
-    if sys.platform == "win32":  # pragma: no cover
-        handle.seek(1024)  # beyond the process id, which others must be able to read
-        msvcrt.locking(handle.fileno(), msvcrt.LK_NBLCK, 1)
-    else:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

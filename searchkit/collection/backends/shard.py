@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from typing import Any
-from uuid import UUID
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from typing import Any, TypeVar
 
 import qdrant_edge as edge
 
 from searchkit.collection.backends.base import SCAN_PAGE
 from searchkit.collection.backends.embedded_errors import mapped_engine_errors
-from searchkit.collection.backends.folder import CollectionFolder
+from searchkit.collection.backends.folder import CollectionFolder, StoreRecord
+from searchkit.collection.backends.journal import Journal
+from searchkit.collection.backends.optimizing import Optimizer
+from searchkit.collection.backends.seal import take_seal
+from searchkit.collection.backends.store import digest_of, engine_ids, integer_of, load_store, view_store
 from searchkit.collection.filters import payload_path
-from searchkit.collection.manifest import Ledger, Manifest
-from searchkit.collection.schema import FLAGS, HASH, METADATA, key_of, window_index_of
+from searchkit.collection.ledger import Ledger
+from searchkit.collection.manifest import Manifest
+from searchkit.collection.schema import FLAGS, HASH, METADATA
 from searchkit.config import FilterFieldType, SearchKitConfig
-from searchkit.errors import CollectionError, RetrievalError
+from searchkit.errors import CollectionError
 
-_log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 _CHECKPOINT_POINTS = 10_000
 """Points between two flushes of one long write. A flush costs some ten milliseconds, and keeps the log short."""
@@ -37,10 +40,8 @@ _INDEX_TYPES: Mapping[FilterFieldType, edge.PayloadSchemaType | edge.KeywordInde
     "tenant": edge.KeywordIndexParams(is_tenant=True),
 }
 
-_DEFAULT_M, _DEFAULT_EF_CONSTRUCT, _DEFAULT_FULL_SCAN = 16, 100, 10_000
-"""Qdrant's own defaults; the engine wants all three as soon as one is given."""
-
-_open_shards: dict[tuple[int, int, int], SharedShard] = {}
+_Key = tuple[int, int, int, bool]
+_open_shards: dict[_Key, SharedShard] = {}
 _registry_lock = threading.RLock()
 
 
@@ -51,10 +52,13 @@ def acquire(folder: CollectionFolder, manifest: Manifest, config: SearchKitConfi
         CollectionError: Another process has it, or it is damaged or lost points.
     """
     with _registry_lock:
-        key = (os.getpid(), *folder.identity)  # a forked child must not use its parent's shard
-        shard = _open_shards.get(key)
+        place = (os.getpid(), *folder.identity)  # a forked child must not use its parent's shard
+        shard = _open_shards.get((*place, False))
         if shard is None:
-            shard = _open_shards[key] = SharedShard(key, folder, manifest, config)
+            key = (*place, config.read_only)
+            shard = _open_shards.get(key)
+            if shard is None:
+                shard = _open_shards[key] = SharedShard(key, folder, manifest, config)
         shard.users += 1
         return shard
 
@@ -63,13 +67,12 @@ class SharedShard:
     """A loaded shard with the lock on its folder and its ledger.
 
     Attributes:
-        engine: The engine's object. It is safe to call from several threads.
+        engine: The engine's object, which an optimization replaces: reach it through `read`.
         users: How many backends use it; the last one to leave closes it.
+        optimizer: Rebuilds it in the background.
     """
 
-    def __init__(
-        self, key: tuple[int, int, int], folder: CollectionFolder, manifest: Manifest, config: SearchKitConfig
-    ) -> None:
+    def __init__(self, key: _Key, folder: CollectionFolder, manifest: Manifest, config: SearchKitConfig) -> None:
         self.users = 0
         self._key = key
         self._folder = folder
@@ -79,17 +82,28 @@ class SharedShard:
         self._unflushed = 0
         self._is_torn = False
         self._indexed: set[str] = set()
-        self._lock_file = folder.lock()
+        self._journal: Journal | None = None
+        self._touched: set[int] | None = None
+        self._is_reader = config.read_only
+        self.optimizer = Optimizer(self, config.optimize.after_points)
+        self._lock_file = folder.lock(is_reader=self._is_reader)
         try:
-            self.engine, self._ledger = self._load(manifest, config)
-            self._verify()
+            store = view_store(folder) if self._is_reader else load_store(folder, manifest, config)
+            self.engine, self.record, self._view = store.engine, store.record, store.view
+            if not self._is_reader:
+                self._finish_recovery(store.orphans)
             self.ensure_indexes(config.filter_fields)
         except BaseException:
             self._lock_file.close()
             raise
 
+    @property
+    def folder(self) -> CollectionFolder:
+        """The collection's folder."""
+        return self._folder
+
     def release(self) -> None:
-        """Leave the shard; the last user flushes and closes it."""
+        """Leave the shard; the last user closes and seals it."""
         with _registry_lock:
             self.users -= 1
             if self.users > 0:
@@ -98,22 +112,39 @@ class SharedShard:
             if self._key[0] != os.getpid():
                 return
             try:
+                self.optimizer.cancel()
                 with self.mapped("close"):
                     self.engine.close()
+                self._seal()
             finally:
                 self._lock_file.close()
+                if self._view is not None:
+                    shutil.rmtree(self._view, ignore_errors=True)
 
     def mapped(self, action: str) -> AbstractContextManager[None]:
         """Map the engine's exceptions."""
         return mapped_engine_errors(self._location, action)
 
+    def read(self, action: str, call: Callable[[edge.EdgeShard], T]) -> T:
+        """Return what ``call`` reads from the engine; again, if the engine was replaced in the middle of it."""
+        while True:
+            engine = self.engine
+            try:
+                with self.mapped(action):
+                    return call(engine)
+            except CollectionError:
+                if engine is self.engine:
+                    raise
+
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Enclose writes: the folder is marked until the last writer has flushed."""
-        with self._write_lock:
-            if self._writers == 0:
-                with self._folder.mapped_os_errors():
-                    self._folder.mark()
+        """Enclose writes: the folder keeps a journal until the last writer has flushed."""
+        with self._write_lock, self._folder.mapped_os_errors():
+            if self._writers == 0 and self._journal is None:
+                self._folder.drop_seal()
+                self._journal = Journal(self._folder.journal)
+                if self._is_torn:
+                    self._journal.unknown()
             self._writers += 1
         try:
             yield
@@ -122,8 +153,8 @@ class SharedShard:
                 self._writers -= 1
                 if self._writers == 0:
                     self._checkpoint()
-                    if not self._is_torn:
-                        self._folder.unmark()
+                    self._end_journal()
+                    self.optimizer.consider(self.record.unindexed)
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
@@ -131,138 +162,161 @@ class SharedShard:
         with self._write_lock:
             yield
 
-    def upsert(self, points: Sequence[edge.Point], added: Sequence[int]) -> None:
-        """Store points; ``added`` are the ids of those that were not there."""
+    def upsert(self, points: Sequence[edge.Point], digests: Mapping[int, str], added: Sequence[int]) -> None:
+        """Store points.
+
+        Args:
+            points: The points.
+            digests: Their ids, with the digests of their passages.
+            added: The ids of those that were not there.
+        """
         if not points:
             return
-        self._update("write to", edge.UpdateOperation.upsert_points(list(points)), added, ())
-        if self._unflushed >= _CHECKPOINT_POINTS:
-            self._checkpoint()
+        with self._write_lock:
+            before = self._digests(list(digests.keys() - set(added)))
+            operation = edge.UpdateOperation.upsert_points(list(points))
+            self._update("write to", operation, self.record.ledger.written(digests, before), digests, len(points))
+            if self._unflushed >= _CHECKPOINT_POINTS:
+                self._checkpoint()
 
     def delete(self, points: Sequence[int]) -> None:
         """Delete points that are there."""
-        operation = edge.UpdateOperation.delete_points([f"{point:032x}" for point in points])
-        self._update("delete from", operation, (), points)
+        with self._write_lock:
+            operation = edge.UpdateOperation.delete_points(engine_ids(points))
+            self._update("delete from", operation, self.record.ledger.deleted(self._digests(points)), points)
+
+    def invalidate(self, points: Sequence[int]) -> None:
+        """Empty the content hash of passages, given their first points."""
+        with self._write_lock:
+            before = self._digests(points)
+            operation = edge.UpdateOperation.set_payload(engine_ids(points), {HASH: ""})
+            after = self.record.ledger.written(dict.fromkeys(before, ""), before)
+            self._update("write to", operation, after, points, len(points))
 
     def scan(self, native: edge.Filter | None) -> Iterator[list[int]]:
         """Return the ids of all points that match, page by page."""
         offset = None
         while True:
             request = edge.ScrollRequest(offset=offset, limit=SCAN_PAGE, filter=native, with_payload=False)
-            with self.mapped("read"):
-                records, offset = self.engine.scroll(request)
+            records, offset = self.read("read", lambda engine, request=request: engine.scroll(request))  # type: ignore[misc]
             if records:
                 yield [integer_of(record.id) for record in records]
             if offset is None:
                 return
 
-    def invalidate(self, points: Sequence[int]) -> None:
-        """Empty the content hash of passages, given their first points."""
-        operation = edge.UpdateOperation.set_payload([f"{point:032x}" for point in points], {HASH: ""})
-        self._update("write to", operation, (), ())
-
     def ensure_indexes(self, fields: Mapping[str, FilterFieldType]) -> None:
         """Create the payload indexes of metadata fields that have none."""
         wanted = {payload_path(name, FLAGS if kind == "bool" else METADATA): kind for name, kind in fields.items()}
-        if wanted.keys() <= self._indexed:
+        if self._is_reader or wanted.keys() <= self._indexed:
             return
-        with self._write_lock, self.mapped("index"):
-            missing = wanted.keys() - self.engine.info().payload_schema.keys()
+        with self._write_lock:
+            missing = wanted.keys() - self.read("index", lambda engine: engine.info().payload_schema.keys())
             for path in sorted(missing):
-                self.engine.update(edge.UpdateOperation.create_field_index(path, _INDEX_TYPES[wanted[path]]))
+                operation = edge.UpdateOperation.create_field_index(path, _INDEX_TYPES[wanted[path]])
+                self._update("index", operation, self.record.ledger, ())
         self._indexed.update(wanted)
 
     def patch(self, payloads: Mapping[int, Mapping[str, Any]]) -> None:
-        """Set payload fields of points that are there."""
-        for point, fields in payloads.items():
-            self._update("write to", edge.UpdateOperation.set_payload([f"{point:032x}"], dict(fields)), (), ())
+        """Set payload fields of points that are there; not the digest, which the ledger counts."""
+        with self._write_lock:
+            for point, fields in payloads.items():
+                operation = edge.UpdateOperation.set_payload(engine_ids([point]), dict(fields))
+                self._update("write to", operation, self.record.ledger, (point,))
+
+    def track(self) -> None:
+        """Begin to note which points change."""
+        with self._write_lock:
+            self._touched = set()
+
+    def changed(self, most: int) -> list[int]:
+        """Return points that changed since they were last returned, at most so many."""
+        with self._write_lock:
+            touched = self._touched if self._touched is not None else set()
+            return [touched.pop() for _ in range(min(most, len(touched)))]
+
+    def untrack(self) -> None:
+        """Note no more."""
+        with self._write_lock:
+            self._touched = None
+
+    def replace(self, engine: edge.EdgeShard, name: str, unindexed: int) -> edge.EdgeShard:
+        """Put an engine that holds the same points in the place of the present one, and return that one.
+
+        The new record on disk is the switch: whatever happens before it leaves the old engine, after it the new one.
+        """
+        with self._write_lock, self._folder.mapped_os_errors():
+            self._folder.drop_seal()
+            self.record = StoreRecord(self.record.ledger, name, unindexed)
+            self._folder.write_record(self.record)
+            if self._journal is not None:
+                self._journal.empty()
+            old, self.engine, self._touched = self.engine, engine, None
+            return old
 
     def _update(
-        self, action: str, operation: edge.UpdateOperation, added: Sequence[int], removed: Sequence[int]
+        self,
+        action: str,
+        operation: edge.UpdateOperation,
+        after: Ledger,
+        points: Collection[int],
+        written: int = 0,
     ) -> None:
-        with self._write_lock:
+        with self.writing(), self._write_lock:
+            if self._journal is None:  # pragma: no cover  # writing() has just opened it
+                raise AssertionError
             try:
-                with self.mapped(action):
-                    self.engine.update(operation)
+                with self._folder.mapped_os_errors():
+                    self._journal.plan(after)
+                    with self.mapped(action):
+                        self.engine.update(operation)
+                    self._journal.done()
+                self.record = StoreRecord(after, self.record.engine, self.record.unindexed + written)
             except BaseException:
-                self._is_torn = True  # what was applied is unknown: stay marked, so that the next open counts anew
+                self._is_torn = True  # what was applied is unknown: the next open counts anew
+                with suppress(OSError):
+                    self._journal.unknown()
                 raise
-            self._ledger.add(added)
-            self._ledger.remove(removed)
-            self._unflushed += len(added) + len(removed)
+            finally:
+                if self._touched is not None:
+                    self._touched.update(points)
+            self._unflushed += len(points)
+
+    def _digests(self, points: Sequence[int]) -> dict[int, str]:
+        """Return the digests of those ``points`` that are there."""
+        if not points:
+            return {}
+        ids = engine_ids(points)
+        records = self.read("read", lambda engine: engine.retrieve(ids, [HASH], False))
+        return {integer_of(record.id): digest_of(record) for record in records}
 
     def _checkpoint(self) -> None:
         with self._write_lock, self._folder.mapped_os_errors():
             with self.mapped("flush"):
                 self.engine.flush()
-            self._folder.write_ledger(self._ledger)
+            self._folder.write_record(self.record)
+            if self._journal is not None and not self._is_torn:
+                self._journal.empty()
             self._unflushed = 0
 
-    def _load(self, manifest: Manifest, config: SearchKitConfig) -> tuple[edge.EdgeShard, Ledger]:
-        ledger = self._folder.read_ledger()
-        path = str(self._folder.engine)
-        if ledger is None:  # new, or its creation was interrupted before anything was written
-            shutil.rmtree(path, ignore_errors=True)
-            self._folder.engine.mkdir()
-            with self.mapped("create"):
-                engine = edge.EdgeShard.create(path, _shard_config(manifest, config))
-            ledger = Ledger()
-            self._folder.write_ledger(ledger)
-            return engine, ledger
-        try:
-            with self.mapped("open"):
-                return edge.EdgeShard.load(path), ledger
-        except RetrievalError as error:
-            raise CollectionError(
-                f"{self._location} is damaged: {error}; restore it from a backup, or delete the folder and add the "
-                "passages again"
-            ) from error
+    def _end_journal(self) -> None:
+        if self._journal is not None:
+            with self._folder.mapped_os_errors():
+                self._journal.close(is_finished=not self._is_torn)
+            self._journal = None
 
-    def _verify(self) -> None:
-        """Compare the points with the ledger; after an interrupted write, count them anew instead."""
-        found = Ledger()
-        firsts: set[int] = set()
-        others: list[int] = []
-        for page in self.scan(None):
-            found.add(page)
-            firsts.update(key_of(point) for point in page if not window_index_of(point))
-            others.extend(point for point in page if window_index_of(point))
-        if self._folder.is_marked:
-            _log.warning("%s: the last writer was interrupted; %d points counted anew", self._location, found.count)
-            self._ledger = found
-            with self.writing():
-                self._delete_orphans([point for point in others if key_of(point) not in firsts])
-        elif found != self._ledger:
-            with self.mapped("close"):
-                self.engine.close()
-            raise CollectionError(
-                f"{self._location} holds {found.count} points (checksum {found.checksum:032x}) where "
-                f"{self._ledger.count} (checksum {self._ledger.checksum:032x}) were written: its files were damaged or "
-                "changed from outside; restore it from a backup, or delete the folder and add the passages again"
-            )
+    def _seal(self) -> None:
+        if self._is_reader or self._is_torn or self._folder.journal.exists():
+            return
+        with self._folder.mapped_os_errors():
+            if self._folder.read_seal() is None:
+                self._folder.write_seal(take_seal(self._folder.path / self.record.engine))
 
-    def _delete_orphans(self, points: list[int]) -> None:
-        """Delete windows whose first window, always written last, is missing: their passage was never complete."""
-        for start in range(0, len(points), SCAN_PAGE):
-            self.delete(points[start : start + SCAN_PAGE])
-
-
-def integer_of(point_id: int | UUID | str) -> int:
-    """Return the integer of a point id; the engine gives UUIDs for all ids that we made."""
-    return point_id.int if isinstance(point_id, UUID) else int(str(point_id).replace("-", ""), 16)
-
-
-def _shard_config(manifest: Manifest, config: SearchKitConfig) -> edge.EdgeConfig:
-    hnsw = config.hnsw
-    index = None
-    if hnsw.m is not None or hnsw.ef_construct is not None:
-        index = edge.HnswIndexConfig(
-            m=_DEFAULT_M if hnsw.m is None else hnsw.m,
-            ef_construct=_DEFAULT_EF_CONSTRUCT if hnsw.ef_construct is None else hnsw.ef_construct,
-            full_scan_threshold=_DEFAULT_FULL_SCAN,
-        )
-    dense = edge.EdgeVectorParams(size=manifest.encoder.dimension, distance=edge.Distance.Cosine, hnsw_config=index)
-    return edge.EdgeConfig(
-        vectors={manifest.dense_vector: dense},
-        sparse_vectors={manifest.sparse_vector: edge.EdgeSparseVectorParams(modifier=edge.Modifier.Idf)},
-    )
+    def _finish_recovery(self, orphans: Sequence[int]) -> None:
+        """Delete what an interrupted writer left half, and bring the ledger on disk up to date."""
+        if not self._folder.journal.exists():
+            return
+        with self._folder.mapped_os_errors():
+            self._folder.write_record(self.record)
+        with self.writing():
+            for start in range(0, len(orphans), SCAN_PAGE):
+                self.delete(orphans[start : start + SCAN_PAGE])

@@ -15,7 +15,9 @@ import qdrant_edge
 
 from searchkit.collection import open_collection
 from searchkit.collection.backends import shard as shard_module
+from searchkit.collection.backends.checked_json import load_checked, replace_checked
 from searchkit.collection.backends.folder import CollectionFolder, collection_folder
+from searchkit.collection.backends.journal import Journal
 from searchkit.collection.schema import passage_key, point_id
 from searchkit.config import SearchKitConfig
 from searchkit.errors import CollectionError, ConfigError
@@ -53,6 +55,14 @@ def lose_points(folder, *points):
     engine.update(qdrant_edge.UpdateOperation.delete_points([f"{point:032x}" for point in points]))
     engine.flush()
     engine.close()
+
+
+def interrupt(folder):
+    """Leave what a writer leaves whose last write failed in the engine."""
+    (folder / "seal.json").unlink(missing_ok=True)
+    journal = Journal(folder / "writing")
+    journal.unknown()
+    journal.close(is_finished=False)
 
 
 def test_opening_what_does_not_exist_makes_no_folder(tmp_path):
@@ -125,7 +135,8 @@ def test_a_second_process_is_refused_with_folder_and_process_id(tmp_path):
     try:
         assert holder.stdout.readline() == "ready\n"
         with pytest.raises(
-            CollectionError, match=rf"{tmp_path}/things is open in another process \(process id {holder.pid}\)"
+            CollectionError,
+            match=rf"{tmp_path}/things is open in another process \(process id {holder.pid}, since 20\d\d-.*read_only",
         ):
             open_things(tmp_path)
         holder.stdin.write("\n")
@@ -159,18 +170,26 @@ def test_a_folder_deleted_and_made_again_is_a_new_collection(tmp_path):
 
 def test_lost_points_are_found_at_open(filled):
     lose_points(filled, point_id(passage_key(3)), point_id(passage_key(0), 2))
+    (filled / "seal.json").unlink()
     points = json.loads((filled / "ledger.json").read_text())["points"]
     with pytest.raises(CollectionError, match=rf"holds {points - 2} points .* where {points} .* were written"):
         open_things(filled.parent)
-    with pytest.raises(CollectionError, match="restore it from a backup, or delete the folder"):
+    with pytest.raises(CollectionError, match=r"doctor --repair.*restore it from a backup, or delete the folder"):
+        open_things(filled.parent)
+
+
+def test_points_lost_behind_a_seal_are_found_as_well(filled):
+    lose_points(filled, point_id(passage_key(3)))
+    with pytest.raises(CollectionError, match=r"damaged since it was closed: engine/segments/.*doctor --repair"):
         open_things(filled.parent)
 
 
 def test_as_many_other_points_are_found_out_by_the_checksum(filled):
-    ledger = json.loads((filled / "ledger.json").read_text())
+    (filled / "seal.json").unlink()
+    ledger = load_checked((filled / "ledger.json").read_text())
     ledger["checksum"] = f"{int(ledger['checksum'], 16) ^ 1:x}"
-    (filled / "ledger.json").write_text(json.dumps(ledger))
-    with pytest.raises(CollectionError, match="checksum"):
+    replace_checked(filled / "ledger.json", ledger)
+    with pytest.raises(CollectionError, match=r"holds 170 points \(checksum .* where 170 .* were written"):
         open_things(filled.parent)
 
 
@@ -180,7 +199,7 @@ def test_a_store_without_its_engine_is_damaged(filled):
         open_things(filled.parent)
 
 
-@pytest.mark.parametrize("name", ["searchkit.json", "ledger.json"])
+@pytest.mark.parametrize("name", ["searchkit.json", "ledger.json", "seal.json"])
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", "null", '"x"', "[" * 5000])
 def test_a_damaged_file_is_named(filled, name, content):
     (filled / name).write_text(content)
@@ -189,15 +208,15 @@ def test_a_damaged_file_is_named(filled, name, content):
 
 
 def test_a_manifest_of_another_layout_version_says_so(filled):
-    manifest = json.loads((filled / "searchkit.json").read_text())
-    (filled / "searchkit.json").write_text(json.dumps(manifest | {"schema_version": 99}))
+    manifest = load_checked((filled / "searchkit.json").read_text())
+    replace_checked(filled / "searchkit.json", manifest | {"schema_version": 99})
     with pytest.raises(CollectionError, match="layout version 99, this searchkit reads 1"):
         open_things(filled.parent)
 
 
 def test_fields_that_a_later_version_added_to_the_manifest_do_not_matter(filled):
-    manifest = json.loads((filled / "searchkit.json").read_text())
-    (filled / "searchkit.json").write_text(json.dumps(manifest | {"colour": "blue"}))
+    manifest = load_checked((filled / "searchkit.json").read_text())
+    replace_checked(filled / "searchkit.json", manifest | {"colour": "blue"})
     collection = open_things(filled.parent)
     assert collection.count() == 100
     collection.close()
@@ -205,7 +224,7 @@ def test_fields_that_a_later_version_added_to_the_manifest_do_not_matter(filled)
 
 def test_after_an_interrupted_write_points_are_counted_anew(filled):
     lose_points(filled, point_id(passage_key(3)))
-    (filled / "writing").touch()
+    interrupt(filled)
     collection = open_things(filled.parent)
     assert collection.count() == 99
     report = collection.add(PASSAGES)
@@ -218,7 +237,7 @@ def test_after_an_interrupted_write_points_are_counted_anew(filled):
 
 def test_windows_without_their_first_one_are_cleared_away_after_an_interruption(filled):
     lose_points(filled, point_id(passage_key(10)))
-    (filled / "writing").touch()
+    interrupt(filled)
     collection = open_things(filled.parent)
     engine_points = collection._backend.count(None)
     assert collection.count() == 99
@@ -230,7 +249,7 @@ def test_windows_without_their_first_one_are_cleared_away_after_an_interruption(
 
 def test_a_passage_that_lost_windows_says_so_and_heals_when_it_changes(filled):
     lose_points(filled, point_id(passage_key(10), 2))
-    (filled / "writing").touch()
+    interrupt(filled)
     collection = open_things(filled.parent)
     with pytest.raises(CollectionError, match=r"passage 10 .* incomplete.*add it again"):
         collection.get([10])
@@ -267,7 +286,7 @@ def test_long_writes_are_flushed_on_the_way(tmp_path, monkeypatch):
     collection = open_things(tmp_path, ingest={"batch_size": 20})
 
     def note(_):
-        ledgers.append(CollectionFolder(tmp_path / "things").read_ledger().count)
+        ledgers.append(CollectionFolder(tmp_path / "things").read_record().ledger.points)
 
     collection.add(PASSAGES, on_progress=note)
     collection.close()

@@ -1,0 +1,271 @@
+"""Building the index in another process, on a copy, while this one searches and writes.
+
+The engine holds the interpreter's lock for as long as it builds, which would stop every thread of this process. So a
+child copies the store (writers wait, searches do not), builds the index in the copy and proves that it holds the same
+points. Then the copy is loaded here, gets the points that changed meanwhile, and takes the old store's place. A child
+that dies leaves nothing but its copy, which is deleted; the collection never depends on it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import qdrant_edge as edge
+
+from searchkit.collection.backends.folder import ENGINE
+from searchkit.collection.backends.store import engine_ids, integer_of
+from searchkit.collection.ledger import Ledger
+from searchkit.errors import CollectionError, RetrievalError, SearchkitError
+
+if TYPE_CHECKING:
+    from searchkit.collection.backends.shard import SharedShard
+
+_log = logging.getLogger(__name__)
+
+_DELTA_POINTS = 128
+"""Points brought over at once: some ten milliseconds in which nothing else runs."""
+_CHILD = (
+    "import json, sys; sys.path[:] = json.loads(sys.stdin.readline());"
+    " from searchkit.collection.backends.optimizing_child import main; main(sys.stdin, sys.stdout)"
+)
+
+
+class Optimizer:
+    """Optimizes one shard, once at a time.
+
+    Args:
+        shard: The shard.
+        after_points: Unindexed points that start it by itself; ``None`` for never.
+    """
+
+    def __init__(self, shard: SharedShard, after_points: int | None) -> None:
+        self._shard = shard
+        self._after_points = after_points
+        self._lock = threading.Lock()
+        self._run: _Run | None = None
+        self._is_closed = False
+
+    @property
+    def is_running(self) -> bool:
+        """Whether an optimization is under way."""
+        run = self._run
+        return run is not None and not run.result.done()
+
+    def consider(self, unindexed: int) -> None:
+        """Start by itself if too many points are without an index; a failure of it is logged."""
+        if self._after_points is not None and unindexed > self._after_points:
+            run = self._start()
+            if run is not None:
+                run.result.add_done_callback(self._settle)
+
+    def run(self, *, wait: bool) -> bool:
+        """Start, or join what is under way.
+
+        Returns:
+            With ``wait``, whether the index was rebuilt; else whether an optimization is under way.
+
+        Raises:
+            RetrievalError: It failed; the collection is as it was.
+            CollectionError: The collection was closed meanwhile.
+        """
+        run = self._start()
+        if run is None:
+            raise CollectionError(f"the collection in {self._shard.folder.path} is closed; open it again")
+        return run.result.result() if wait else True
+
+    def cancel(self) -> None:
+        """End what is under way and start nothing more."""
+        with self._lock:
+            self._is_closed = True
+            run = self._run
+        if run is not None:
+            run.cancel()
+
+    def _start(self) -> _Run | None:
+        with self._lock:
+            if self._is_closed:
+                return None
+            if not self.is_running:
+                self._run = _Run(self._shard)
+                self._run.start()
+            return self._run
+
+    def _settle(self, result: Future[bool]) -> None:
+        error = result.exception()
+        if error is not None and not self._is_closed:
+            self._after_points = None  # what failed once would fail after every write
+            _log.warning("the index is not rebuilt by itself any more: %s", error)
+
+
+class _Run:
+    """One optimization: a thread of ours that waits for a child.
+
+    Attributes:
+        result: Whether anything was rebuilt.
+    """
+
+    def __init__(self, shard: SharedShard) -> None:
+        self.result: Future[bool] = Future()
+        self._shard = shard
+        self._location = f"the collection in {shard.folder.path}"
+        self._name = f"{ENGINE}-{secrets.token_hex(4)}"
+        self._child: subprocess.Popen[str] | None = None
+        self._is_cancelled = threading.Event()
+        # A daemon, so that an exiting interpreter goes on to close the collection, which cancels this.
+        self._thread = threading.Thread(target=self._main, name="searchkit-optimize", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def cancel(self) -> None:
+        self._is_cancelled.set()
+        child = self._child
+        if child is not None:
+            child.kill()
+        if self._thread is not threading.current_thread():
+            self._thread.join()
+
+    def _main(self) -> None:
+        target = self._shard.folder.path / self._name
+        try:
+            has_changed = self._optimize(target)
+        except BaseException as error:  # noqa: BLE001  # handed to whoever waits
+            self._shard.untrack()
+            shutil.rmtree(target, ignore_errors=True)
+            self.result.set_exception(self._meaning(error))
+        else:
+            self.result.set_result(has_changed)
+
+    def _meaning(self, error: BaseException) -> SearchkitError:
+        if self._is_cancelled.is_set():
+            return CollectionError(f"{self._location} was closed while its index was built; the old index stays")
+        if isinstance(error, SearchkitError):
+            return error
+        return RetrievalError(
+            f"cannot optimize {self._location}: {error}; it is as it was, see that there is room for a second copy"
+        )
+
+    def _optimize(self, target: Path) -> bool:
+        shard = self._shard
+        source = shard.folder.path / shard.record.engine
+        child = self._spawn(source, target)
+        try:
+            self._hear("ready")
+            with shard.exclusive():
+                shard.track()
+                copied = shard.record.ledger
+                self._tell("copy")
+                self._hear("copied")
+            answer = self._hear("optimized")
+            if _ledger(answer) != copied:
+                raise RetrievalError(f"cannot optimize {self._location}: its copy does not hold the same points")
+        finally:
+            self._bury(child)
+        if not answer["has_changed"]:
+            shard.untrack()
+            shutil.rmtree(target, ignore_errors=True)
+            return False
+        self._take_over(target)
+        shutil.rmtree(source, ignore_errors=True)
+        return True
+
+    def _take_over(self, target: Path) -> None:
+        """Load the copy, bring it up to date and put it in the old one's place."""
+        shard = self._shard
+        with shard.mapped("open"):
+            engine = edge.EdgeShard.load(str(target))
+        late = 0
+        try:
+            while len(points := shard.changed(_DELTA_POINTS)) == _DELTA_POINTS:
+                late += self._bring(points, engine)
+            with shard.exclusive():  # now the last few, with the writers waiting
+                while points := shard.changed(_DELTA_POINTS):
+                    late += self._bring(points, engine)
+                self._check(engine)
+                old = shard.replace(engine, self._name, late)
+        except BaseException:
+            engine.close()
+            raise
+        old.close()
+
+    def _check(self, engine: edge.EdgeShard) -> None:
+        if self._is_cancelled.is_set() or engine.info().points_count != self._shard.record.ledger.points:
+            raise RetrievalError(f"cannot optimize {self._location}: the copy could not catch up")
+
+    def _bring(self, points: Sequence[int], engine: edge.EdgeShard) -> int:
+        """Make the copy's ``points`` what they are in the shard."""
+        ids = engine_ids(points)
+        with self._shard.exclusive(), self._shard.mapped("optimize"):
+            records = self._shard.engine.retrieve(ids, True, True)
+            present = [edge.Point(record.id, record.vector or {}, record.payload or {}) for record in records]
+            gone = set(points) - {integer_of(record.id) for record in records}
+            if present:
+                engine.update(edge.UpdateOperation.upsert_points(present))
+            if gone:
+                engine.update(edge.UpdateOperation.delete_points(engine_ids(gone)))
+        return len(present)
+
+    def _spawn(self, source: Path, target: Path) -> subprocess.Popen[str]:
+        command = [sys.executable, "-I", "-c", _CHILD]
+        try:
+            child = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            )
+        except OSError as error:
+            raise RetrievalError(
+                f"cannot optimize {self._location}: no second process of {sys.executable} ({error})"
+            ) from error
+        self._child = child
+        if self._is_cancelled.is_set():
+            child.kill()
+        self._tell(json.dumps(sys.path))
+        self._tell(json.dumps({"source": str(source.resolve()), "target": str(target.resolve())}))
+        return child
+
+    def _tell(self, line: str) -> None:
+        stdin = self._child.stdin if self._child else None
+        if stdin is not None:
+            with suppress(BrokenPipeError):  # the missing answer says it better
+                stdin.write(line + "\n")
+                stdin.flush()
+
+    def _hear(self, expected: str) -> dict[str, Any]:
+        """Return the child's next answer.
+
+        Raises:
+            RetrievalError: The child failed, or is gone.
+        """
+        child = self._child
+        line = child.stdout.readline() if child is not None and child.stdout is not None else ""
+        answer: dict[str, Any] = json.loads(line) if line else {"is": "gone"}
+        if answer["is"] == expected:
+            return answer
+        reason = answer.get("error") or f"its process ended (exit code {child.wait() if child else None})"
+        raise RetrievalError(
+            f"cannot optimize {self._location}: {reason}; it is as it was, see that there is memory and disk space "
+            "for a second copy"
+        )
+
+    @staticmethod
+    def _bury(child: subprocess.Popen[str]) -> None:
+        child.kill()
+        child.wait()
+        for pipe in (child.stdin, child.stdout):
+            if pipe is not None:
+                with suppress(BrokenPipeError):
+                    pipe.close()
+
+
+def _ledger(answer: dict[str, Any]) -> Ledger:
+    return Ledger(int(answer["points"]), int(answer["checksum"], 16), int(answer["content"], 16))
