@@ -1,0 +1,150 @@
+"""Whatever happens to the files of a closed store: it is noticed at open, or does not matter."""
+
+from __future__ import annotations
+
+import random
+import shutil
+
+import pytest
+import qdrant_edge
+
+from searchkit.collection import open_collection
+from searchkit.collection.backends.optimizing_child import copy_store
+from searchkit.collection.backends.seal import find_damage, mark, take_seal
+from searchkit.config import SearchKitConfig
+from searchkit.errors import CollectionError
+from searchkit.testing import FakeEncoder, FakeSparseEncoder
+
+LONG = " ".join(f"word{n}" for n in range(120))
+PASSAGES = {n: f"passage {n} of {n % 7} {LONG if n % 9 == 0 else ''}" for n in range(150)}
+ZEROS = bytes(4096)
+
+
+def open_things(root, **config):
+    return open_collection(
+        "things",
+        path=root,
+        encoder=FakeEncoder(16, max_tokens=34),
+        sparse_encoder=FakeSparseEncoder(),
+        config=SearchKitConfig.model_validate({"windows": {"overlap_tokens": 4}} | config),
+    )
+
+
+def contents(collection):
+    """Everything there is: the passages as a caller gets them, and every point with payload and vectors."""
+    found = {passage.id: passage.text for passage in collection.get(list(PASSAGES))}
+    request = qdrant_edge.ScrollRequest(limit=10_000, with_payload=True, with_vector=True)
+    records, _ = collection._backend._opened.engine.scroll(request)
+    points = {
+        record.id: (record.payload, record.vector["dense"], record.vector["bm25"].indices, record.vector["bm25"].values)
+        for record in records
+    }
+    return found, collection.count(), points
+
+
+def damage(path, chance):
+    """Do to a file what disks, editors and half copies do; return what was done."""
+    content = bytearray(path.read_bytes())
+    written = [
+        start
+        for start in range(0, len(content), 4096)
+        if content[start : start + 4096] != ZEROS[: len(content) - start]
+    ]
+    kinds = ["bit", "bit", "bit anywhere", "cut", "zeros", "append", "remove"] if content else ["append", "remove"]
+    kind = chance.choice(kinds)
+    if kind == "remove":
+        path.unlink()
+        return kind
+    if kind.startswith("bit"):
+        start = chance.choice(written) if written and kind == "bit" else 0
+        end = min(len(content), start + 4096) if kind == "bit" else len(content)
+        content[chance.randrange(start, end)] ^= 1 << chance.randrange(8)
+    elif kind == "cut":
+        del content[chance.randrange(len(content)) :]
+    elif kind == "zeros":
+        start = chance.choice(written) if written else 0
+        content[start:] = bytes(len(content) - start)
+    else:
+        content += b"\0" * chance.randrange(1, 100)
+    path.write_bytes(content)
+    return kind
+
+
+def test_every_damage_to_a_file_is_named_at_open_or_does_not_matter(tmp_path, soak_scale):
+    collection = open_things(tmp_path)
+    collection.add([{"id": key, "text": text} for key, text in PASSAGES.items()])
+    collection.delete([3, 9])
+    expected = contents(collection)
+    collection.close()
+    folder, pristine = tmp_path / "things", tmp_path / "pristine"
+    copy_store(folder, pristine)
+    names = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    chance = random.Random(20)
+    noticed = 0
+    for _ in range(soak_scale(40, 500)):
+        name = chance.choice(names)
+        what = damage(folder / name, chance)
+        try:
+            opened = open_things(tmp_path)
+        except CollectionError as error:
+            noticed += 1
+            assert "damaged" in str(error) or "not a searchkit collection" in str(error), (name, what, error)
+            (folder / name).write_bytes((pristine / name).read_bytes())
+        else:
+            assert contents(opened) == expected, (name, what)
+            opened.close()
+            shutil.rmtree(folder)
+            copy_store(pristine, folder)
+    assert noticed
+    opened = open_things(tmp_path)
+    assert contents(opened) == expected
+    opened.close()
+
+
+def test_a_message_names_the_file_and_what_to_do(tmp_path):
+    open_things(tmp_path).add([{"id": 1, "text": "text"}])
+    vectors = next((tmp_path / "things").rglob("chunk_0.mmap"))
+    content = bytearray(vectors.read_bytes())
+    content[5] ^= 64
+    vectors.write_bytes(content)
+    with pytest.raises(CollectionError, match=r"engine/segments/.*chunk_0\.mmap was changed; `searchkit doctor"):
+        open_things(tmp_path)
+
+
+def test_preallocated_space_does_not_count_but_what_is_written_into_it_does(tmp_path):
+    sparse, full = tmp_path / "sparse", tmp_path / "full"
+    with sparse.open("wb") as file:
+        file.write(b"head")
+        file.seek(5 * 2**20 + 17)
+        file.write(b"tail")
+        file.truncate(40 * 2**20)
+    full.write_bytes(sparse.read_bytes())
+    assert mark(sparse) == mark(full)
+    with full.open("r+b") as file:
+        file.seek(30 * 2**20)
+        file.write(b"\1")
+    assert mark(sparse) != mark(full)
+
+
+def test_the_same_bytes_in_another_place_are_another_file(tmp_path):
+    for name, start in (("one", 0), ("other", 2**20)):
+        with (tmp_path / name).open("wb") as file:
+            file.seek(start)
+            file.write(b"x" * 100)
+            file.truncate(3 * 2**20)
+    assert mark(tmp_path / "one") != mark(tmp_path / "other")
+
+
+def test_a_segment_too_many_is_damage_and_a_file_of_the_system_is_not(tmp_path):
+    (tmp_path / "segments").mkdir()
+    (tmp_path / "segments" / "one").write_bytes(b"x")
+    seal = take_seal(tmp_path)
+    (tmp_path / ".DS_Store").write_bytes(b"x")
+    (tmp_path / "notes").write_bytes(b"x")
+    assert find_damage(tmp_path, seal) == []
+    (tmp_path / "segments" / "two").write_bytes(b"x")
+    (tmp_path / "segments" / "one").unlink()
+    assert [str(one) for one in find_damage(tmp_path, seal)] == [
+        "segments/one is missing",
+        "segments/two does not belong there",
+    ]
