@@ -220,6 +220,31 @@ class SearchKit(KitFace):
     ) -> None:
         self.close()
 
+    def optimize(self, *, wait: bool = True) -> bool:
+        """Build the index of the dense vectors over what was written since it was last built.
+
+        The embedded engine does it by itself after a write that leaves more than ``config.optimize.after_points``
+        points without an index; a server does it by itself in any case. It runs in another process, on a copy, with
+        searches and writes going on; it needs room for that copy in memory and on disk. A process that ends, here or
+        there, leaves the collection as it was. `close` does not wait for it.
+
+        Args:
+            wait: Whether to return when it is done, or at once.
+
+        Returns:
+            With ``wait``, whether anything was rebuilt; else whether that is under way.
+
+        Raises:
+            RetrievalError: It failed; the collection is as it was.
+            CollectionError: The collection does not exist, is read-only or attached, or was closed meanwhile.
+        """
+        return self._parts.collection.optimize(wait=wait)
+
+    @property
+    def is_optimizing(self) -> bool:
+        """Whether this process is having the index built."""
+        return self._parts.collection.is_optimizing
+
     def close(self) -> None:
         """Release the collection and the threads; safe to call twice. A client that you gave stays open."""
         self._parts.scheduled.close()

@@ -154,6 +154,19 @@ class AttachedCollection:
             writer.delete(points[start : start + SCAN_PAGE])
         return len(points)
 
+    def optimize(self, *, wait: bool = True) -> NoReturn:  # noqa: ARG002
+        """Refuse.
+
+        Raises:
+            CollectionError: Always.
+        """
+        raise self._read_only("optimize")
+
+    @property
+    def is_optimizing(self) -> bool:
+        """Never in this process."""
+        return False
+
     def get(self, ids: Sequence[PassageId]) -> list[Passage]:
         """Return the passages with these ids, in the order asked; unknown ids and points without text are left out."""
         with self._calling("read"):

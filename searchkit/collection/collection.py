@@ -99,8 +99,8 @@ class Collection:
 
     @property
     def is_read_only(self) -> bool:
-        """Whether writing is impossible."""
-        return self._backend.is_read_only
+        """Whether writing is refused."""
+        return self._config.read_only or self._backend.is_read_only
 
     def scoped(self, scope: Scope) -> Collection:
         """Return a view that reads and writes what lies within ``scope`` alone; it is open and closed as this is."""
@@ -146,8 +146,9 @@ class Collection:
         Raises:
             PayloadError: A passage is unusable, or one id came twice with different contents.
             EncodingError: An encoder returned unusable vectors.
-            CollectionError: The collection was made with other settings, or is locked, damaged or closed.
+            CollectionError: The collection was made with other settings, or is locked, damaged, closed or read-only.
         """
+        self._refuse_if_read_only("add to")
         stream = RecordStream(passages, self._config.ingest.max_passage_chars, self._scope)
         self.open()
         writer = Writer(
@@ -171,6 +172,7 @@ class Collection:
             CollectionError: The collection does not exist.
         """
         check_selection(ids, filter)
+        self._refuse_if_read_only("delete from")
         if ids is not None:
             firsts = [first for passage_id in checked_ids(ids) for first in self._firsts(passage_id)]
             self._require()
@@ -178,6 +180,31 @@ class Collection:
         self._require()
         matching = [point for page in self._backend.scan(self._native(filter)) for point in page]
         return self._delete_passages(first_points(matching))
+
+    def optimize(self, *, wait: bool = True) -> bool:
+        """Build the index over what was written since it was last built.
+
+        The embedded engine does it in another process, on a copy, while this one searches and writes. A server does
+        it by itself, so there is nothing to do.
+
+        Args:
+            wait: Whether to return when it is done, or at once.
+
+        Returns:
+            With ``wait``, whether anything was rebuilt; else whether that is under way.
+
+        Raises:
+            RetrievalError: It failed; the collection is as it was.
+            CollectionError: The collection does not exist, is read-only, or was closed meanwhile.
+        """
+        self._refuse_if_read_only("optimize")
+        self._require()
+        return self._backend.optimize(wait=wait)
+
+    @property
+    def is_optimizing(self) -> bool:
+        """Whether the index is being built by this process."""
+        return self._backend.is_optimizing
 
     def get(self, ids: Sequence[PassageId]) -> list[Passage]:
         """Return whole passages in the order asked; unknown ids are left out.
@@ -254,6 +281,12 @@ class Collection:
         if is_there:
             self._backend.index(self._scope.index_kinds)
         return is_there
+
+    def _refuse_if_read_only(self, what: str) -> None:
+        if self.is_read_only:
+            raise CollectionError(
+                f"cannot {what} {self.location}: it was opened read-only; open it with SearchKitConfig(read_only=False)"
+            )
 
     def _ours(self) -> Manifest:
         with self._state.lock:

@@ -123,5 +123,12 @@ class Backend(Protocol):
     def index(self, fields: Mapping[str, FilterFieldType]) -> None:
         """Make sure that metadata fields are indexed, where the engine has indexes; cheap to repeat."""
 
+    def optimize(self, *, wait: bool) -> bool:
+        """Build the index; return whether anything was rebuilt, or without ``wait`` whether it is under way."""
+
+    @property
+    def is_optimizing(self) -> bool:
+        """Whether that is under way in this process."""
+
     def close(self) -> None:
         """Release the collection; safe to call twice."""

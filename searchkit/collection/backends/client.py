@@ -234,6 +234,15 @@ class ClientBackend:
         """Return a ``models.Filter`` around them."""
         return models.Filter(must=list(natives))
 
+    def optimize(self, *, wait: bool) -> bool:  # noqa: ARG002
+        """Nothing to do: a server optimizes by itself, and the local mode has no index."""
+        return False
+
+    @property
+    def is_optimizing(self) -> bool:
+        """Never in this process."""
+        return False
+
     def close(self) -> None:
         """Close the client if it is ours."""
         if not self._is_closed and self._is_owner:

@@ -309,7 +309,10 @@ class SharedShard:
             return
         with self._folder.mapped_os_errors():
             if self._folder.read_seal() is None:
-                self._folder.write_seal(take_seal(self._folder.path / self.record.engine))
+                path = self._folder.path / self.record.engine
+                with self.mapped("close"):
+                    edge.EdgeShard.load(str(path)).close()  # loading finishes what closing puts off
+                self._folder.write_seal(take_seal(path))
 
     def _finish_recovery(self, orphans: Sequence[int]) -> None:
         """Delete what an interrupted writer left half, and bring the ledger on disk up to date."""

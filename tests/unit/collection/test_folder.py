@@ -357,8 +357,8 @@ def ingest(root, version, *, kill_after=None):
     return lines[-1]
 
 
-@pytest.mark.parametrize("rounds", [4, pytest.param(60, marks=pytest.mark.slow)])
-def test_an_ingest_killed_anywhere_and_run_again_equals_an_unbroken_one(tmp_path, rounds):
+def test_an_ingest_killed_anywhere_and_run_again_equals_an_unbroken_one(tmp_path, soak_scale):
+    rounds = soak_scale(4, 60)
     expected = {version: ingest(tmp_path / f"unbroken-{version}", version) for version in ("a", "bcd")}
     assert expected["a"].startswith("points")
     chance = random.Random(rounds)
