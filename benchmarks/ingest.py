@@ -27,7 +27,7 @@ import numpy as np
 from results import write
 
 from searchkit.collection import open_collection
-from searchkit.config import SearchKitConfig
+from searchkit.config import OptimizeConfig, SearchKitConfig
 from searchkit.encoding import Bm25Encoder
 from searchkit.reranking import CrossEncoderReranker
 from searchkit.stages import EncoderFingerprint, Span, Vectors
@@ -100,7 +100,8 @@ def measure(count: int, dimension: int, folder: Path) -> dict[str, object]:
     warm_up.close()
     before, anonymous_before = memory_mb("VmRSS"), memory_mb("RssAnon")
     anonymous = []
-    collection = open_collection("bench", path=folder, encoder=encoder, sparse_encoder=sparse, config=SearchKitConfig())
+    config = SearchKitConfig(optimize=OptimizeConfig(after_points=None))  # its process would compete with the ingest
+    collection = open_collection("bench", path=folder, encoder=encoder, sparse_encoder=sparse, config=config)
     adding_s, adding_cpu_s = _timed(
         lambda: collection.add(passages(count), on_progress=lambda _: anonymous.append(memory_mb("RssAnon")))
     )

@@ -43,6 +43,9 @@ def index(
         with session.open_kit(Place(collection, path, url, api_key)) as kit:
             report = kit.add(passages)
             count = kit.count() if _usable(report) else 0
+            if kit.is_optimizing:
+                session.output.note("building the index of the vectors; stopping here costs speed, not passages")
+                kit.optimize()
     problems = [*found.problems, *passages.problems]
     if as_json:
         session.output.json(_summary(collection, report, count, problems, found))

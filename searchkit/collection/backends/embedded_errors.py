@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from searchkit.errors import CollectionError, RetrievalError
 
-_ENGINE_TYPES = (Exception, ValueError, TypeError, OverflowError, OSError)
+_ENGINE_TYPES = (Exception, ValueError, TypeError, OverflowError, OSError, RuntimeError)
 
 _MEANINGS: tuple[tuple[str, type[RetrievalError], str], ...] = (
     ("WouldBlock", CollectionError, "it is open in another process; close it there"),

@@ -27,6 +27,7 @@ from searchkit.collection.manifest import Manifest, read_manifest
 from searchkit.errors import CollectionError, ConfigError
 
 ENGINE = "engine"
+VIEW_PREFIX = ".searchkit-view-"
 _ENGINE_NAME = re.compile(r"engine(-[0-9a-f]{8})?")
 _FORBIDDEN = frozenset('/\\:*?"<>|\0')
 _MAX_NAME_CHARS = 200
@@ -168,8 +169,12 @@ class CollectionFolder:
         self._seal.unlink(missing_ok=True)
 
     def leftovers(self, record: StoreRecord) -> list[Path]:
-        """Return the folders of engines that are not, or no longer, this collection's."""
-        return [path for path in self.path.iterdir() if is_engine_name(path.name) and path.name != record.engine]
+        """Return what an optimization left that was interrupted, and readers that were killed."""
+        return [
+            path
+            for path in self.path.iterdir()
+            if path.name.startswith(VIEW_PREFIX) or (is_engine_name(path.name) and path.name != record.engine)
+        ]
 
     def lock(self, *, is_reader: bool = False) -> IO[str]:
         """Lock the collection for this process and return the open file; closing it unlocks.

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import qdrant_edge as edge
 
 from searchkit.collection.backends.folder import ENGINE
-from searchkit.collection.backends.store import engine_ids, integer_of
+from searchkit.collection.backends.store import close_engine, engine_ids, integer_of
 from searchkit.collection.ledger import Ledger
 from searchkit.errors import CollectionError, RetrievalError, SearchkitError
 
@@ -139,13 +139,19 @@ class _Run:
     def _main(self) -> None:
         target = self._shard.folder.path / self._name
         try:
-            has_changed = self._optimize(target)
+            old = self._optimize(target)
+            if old is not None:
+                self._discard(*old)
         except BaseException as error:  # noqa: BLE001  # handed to whoever waits
-            self._shard.untrack()
-            shutil.rmtree(target, ignore_errors=True)
             self.result.set_exception(self._meaning(error))
         else:
-            self.result.set_result(has_changed)
+            self.result.set_result(old is not None)
+
+    def _discard(self, engine: edge.EdgeShard, path: Path) -> None:
+        """Close the engine that was replaced and delete its files."""
+        with self._shard.mapped("close"):
+            close_engine(engine)
+        shutil.rmtree(path, ignore_errors=True)
 
     def _meaning(self, error: BaseException) -> SearchkitError:
         if self._is_cancelled.is_set():
@@ -156,48 +162,58 @@ class _Run:
             f"cannot optimize {self._location}: {error}; it is as it was, see that there is room for a second copy"
         )
 
-    def _optimize(self, target: Path) -> bool:
-        shard = self._shard
-        source = shard.folder.path / shard.record.engine
+    def _optimize(self, target: Path) -> tuple[edge.EdgeShard, Path] | None:
+        """Return the engine that was replaced and its folder; ``None`` if there was nothing to do."""
+        source = self._shard.folder.path / self._shard.record.engine
+        try:
+            if self._build(source, target):
+                return self._take_over(target), source
+        except BaseException:
+            self._give_up(target)
+            raise
+        self._give_up(target)
+        return None
+
+    def _give_up(self, target: Path) -> None:
+        self._shard.untrack()
+        shutil.rmtree(target, ignore_errors=True)
+
+    def _build(self, source: Path, target: Path) -> bool:
+        """Have the child copy the store and build the index; return whether that changed anything."""
         child = self._spawn(source, target)
         try:
             self._hear("ready")
-            with shard.exclusive():
-                shard.track()
-                copied = shard.record.ledger
+            with self._shard.exclusive():
+                self._shard.track()
+                copied = self._shard.record.ledger
                 self._tell("copy")
                 self._hear("copied")
             answer = self._hear("optimized")
-            if _ledger(answer) != copied:
-                raise RetrievalError(f"cannot optimize {self._location}: its copy does not hold the same points")
         finally:
             self._bury(child)
-        if not answer["has_changed"]:
-            shard.untrack()
-            shutil.rmtree(target, ignore_errors=True)
-            return False
-        self._take_over(target)
-        shutil.rmtree(source, ignore_errors=True)
-        return True
+        if _ledger(answer) != copied:
+            raise RetrievalError(f"cannot optimize {self._location}: its copy does not hold the same points")
+        return bool(answer["has_changed"])
 
-    def _take_over(self, target: Path) -> None:
-        """Load the copy, bring it up to date and put it in the old one's place."""
+    def _take_over(self, target: Path) -> edge.EdgeShard:
+        """Load the copy, bring it up to date, put it in the old one's place and return that."""
         shard = self._shard
         with shard.mapped("open"):
             engine = edge.EdgeShard.load(str(target))
         late = 0
         try:
-            while len(points := shard.changed(_DELTA_POINTS)) == _DELTA_POINTS:
+            while points := shard.changed(_DELTA_POINTS):
                 late += self._bring(points, engine)
+                if len(points) < _DELTA_POINTS:  # steady writers would go on for ever
+                    break
             with shard.exclusive():  # now the last few, with the writers waiting
                 while points := shard.changed(_DELTA_POINTS):
                     late += self._bring(points, engine)
                 self._check(engine)
-                old = shard.replace(engine, self._name, late)
+                return shard.replace(engine, self._name, late)
         except BaseException:
-            engine.close()
+            close_engine(engine)
             raise
-        old.close()
 
     def _check(self, engine: edge.EdgeShard) -> None:
         if self._is_cancelled.is_set() or engine.info().points_count != self._shard.record.ledger.points:

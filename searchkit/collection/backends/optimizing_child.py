@@ -16,8 +16,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
-_BLOCK = 1 << 20
-_ZEROS = bytes(_BLOCK)
+from searchkit.collection.backends.copying import copy_store
+
 _PR_SET_PDEATHSIG = 1
 _NICENESS = 10
 
@@ -34,30 +34,6 @@ def main(lines: TextIO, answers: TextIO) -> None:
         _answer(answers, {"is": "optimized", **_optimize(order["target"])})
     except BaseException as error:  # noqa: BLE001  # the engine's panics are no Exceptions
         _answer(answers, {"is": "failed", "error": f"{type(error).__name__}: {error}"})
-
-
-def copy_store(source: Path, target: Path) -> None:
-    """Copy a store; space that was preallocated and never written stays unallocated."""
-    target.mkdir()
-    for path in sorted(source.rglob("*")):
-        place = target / path.relative_to(source)
-        if path.is_dir():
-            place.mkdir()
-        else:
-            _copy_file(path, place)
-
-
-def _copy_file(source: Path, target: Path) -> None:
-    with source.open("rb", buffering=0) as old, target.open("wb", buffering=0) as new:
-        buffer = bytearray(_BLOCK)
-        view = memoryview(buffer)
-        size = 0
-        while length := old.readinto(buffer):
-            if view[:length] != _ZEROS[:length]:
-                new.seek(size)
-                new.write(view[:length])
-            size += length
-        new.truncate(size)
 
 
 def _optimize(folder: str) -> dict[str, Any]:

@@ -69,7 +69,7 @@ def take_lock(path: Path, *, is_reader: bool = False) -> IO[str]:
 
 def find_owner(path: Path) -> Owner | None:
     """Return who took the lock last, whether or not it is still held; ``None`` if nothing readable says so."""
-    with suppress(OSError, ValueError, TypeError, RecursionError), path.open(encoding="utf-8") as file:
+    with suppress(OSError, LookupError, ValueError, TypeError, RecursionError), path.open(encoding="utf-8") as file:
         stored = json.loads(file.read(_MAX_BYTES))
         return Owner(int(stored["pid"]), str(stored["host"]), str(stored["since"]), bool(stored["is_reader"]))
     return None

@@ -17,7 +17,7 @@ from searchkit.collection.backends.folder import CollectionFolder, StoreRecord
 from searchkit.collection.backends.journal import Journal
 from searchkit.collection.backends.optimizing import Optimizer
 from searchkit.collection.backends.seal import take_seal
-from searchkit.collection.backends.store import digest_of, engine_ids, integer_of, load_store, view_store
+from searchkit.collection.backends.store import close_engine, digest_of, engine_ids, integer_of, load_store, view_store
 from searchkit.collection.filters import payload_path
 from searchkit.collection.ledger import Ledger
 from searchkit.collection.manifest import Manifest
@@ -114,7 +114,7 @@ class SharedShard:
             try:
                 self.optimizer.cancel()
                 with self.mapped("close"):
-                    self.engine.close()
+                    close_engine(self.engine)
                 self._seal()
             finally:
                 self._lock_file.close()

@@ -5,16 +5,19 @@ from __future__ import annotations
 import logging
 import shutil
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
 
 import qdrant_edge as edge
 
+from searchkit.collection.backends import copying
 from searchkit.collection.backends.base import SCAN_PAGE
 from searchkit.collection.backends.embedded_errors import mapped_engine_errors
-from searchkit.collection.backends.folder import CollectionFolder, StoreRecord
+from searchkit.collection.backends.folder import VIEW_PREFIX, CollectionFolder, StoreRecord, is_engine_name
 from searchkit.collection.backends.seal import find_damage
 from searchkit.collection.ledger import Ledger
 from searchkit.collection.manifest import Manifest
@@ -27,6 +30,7 @@ _log = logging.getLogger(__name__)
 _DEFAULT_M, _DEFAULT_EF_CONSTRUCT, _DEFAULT_FULL_SCAN = 16, 100, 10_000
 """Qdrant's own defaults; the engine wants all three as soon as one is given."""
 _SHOWN_FILES = 3
+_CLOSE_S, _CLOSE_POLL_S = 30.0, 0.001
 _MEND = (
     "`searchkit doctor --repair` mends what can be mended; else restore it from a backup, or delete the folder and add "
     "the passages again"
@@ -80,7 +84,8 @@ def load_store(folder: CollectionFolder, manifest: Manifest, config: SearchKitCo
         CollectionError: It is damaged or lost points; the message says which and what to do.
     """
     record = folder.read_record()
-    if record is None:  # new, or its creation was interrupted before anything was written
+    if record is None:
+        _refuse_lost_record(folder)
         return _created(folder, manifest, config)
     seal = None if folder.journal.exists() else folder.read_seal()
     path = folder.path / record.engine
@@ -92,9 +97,9 @@ def load_store(folder: CollectionFolder, manifest: Manifest, config: SearchKitCo
     try:
         store = _counted(folder, record, engine) if seal is None else _sealed(folder, record, engine)
     except BaseException:
-        engine.close()
+        close_engine(engine)
         raise
-    for leftover in folder.leftovers(record):  # of an optimization that was interrupted
+    for leftover in folder.leftovers(record):
         shutil.rmtree(leftover, ignore_errors=True)
     return store
 
@@ -102,7 +107,8 @@ def load_store(folder: CollectionFolder, manifest: Manifest, config: SearchKitCo
 def view_store(folder: CollectionFolder) -> Store:
     """Load the store of a folder that readers share, without changing a byte of it.
 
-    The engine insists on a log of its own to write to, so it is given a private folder that links to the segments.
+    The engine insists on a log of its own, and writes its small files anew; so it is given a private folder, beside
+    the shared one if that can be written to.
 
     Raises:
         CollectionError: It is damaged, or was not closed in good order.
@@ -115,15 +121,20 @@ def view_store(folder: CollectionFolder) -> Store:
         )
     refuse_damage(folder, record)
     path = folder.path / record.engine
-    view = Path(tempfile.mkdtemp(prefix="searchkit-"))
+    view = _private_folder(folder)
     try:
-        shutil.copy(path / "edge_config.json", view)
-        (view / "segments").symlink_to((path / "segments").resolve(), target_is_directory=True)
+        copying.view_store(path, view)
         engine = _loaded(folder, view)
         return Store(engine, _sealed(folder, record, engine).record, view=view)
     except BaseException:
         shutil.rmtree(view, ignore_errors=True)
         raise
+
+
+def _private_folder(folder: CollectionFolder) -> Path:
+    with suppress(OSError):
+        return Path(tempfile.mkdtemp(prefix=VIEW_PREFIX, dir=folder.path))
+    return Path(tempfile.mkdtemp(prefix=VIEW_PREFIX))
 
 
 def refuse_damage(folder: CollectionFolder, record: StoreRecord) -> None:
@@ -181,6 +192,40 @@ def create_engine(path: Path, manifest: Manifest, config: SearchKitConfig) -> ed
     path.mkdir()
     edge.EdgeShard.create(str(path), _shard_config(manifest, config)).close()
     return edge.EdgeShard.load(str(path))  # which completes its settings on disk; later loads leave them as they are
+
+
+def close_engine(engine: edge.EdgeShard) -> None:
+    """Close an engine as soon as no call of another thread is in it."""
+    give_up = time.monotonic() + _CLOSE_S
+    while not _is_closed(engine, is_last_try=time.monotonic() > give_up):
+        time.sleep(_CLOSE_POLL_S)
+
+
+def _is_closed(engine: edge.EdgeShard, *, is_last_try: bool) -> bool:
+    try:
+        engine.close()
+    except RuntimeError as error:  # the binding's: "Already borrowed"
+        if "borrowed" not in str(error) or is_last_try:
+            raise
+        return False
+    return True
+
+
+def _refuse_lost_record(folder: CollectionFolder) -> None:
+    """Tell a collection that is new, or whose creation was interrupted, from one whose ledger is gone.
+
+    Raises:
+        CollectionError: There are, or were, points.
+    """
+    has_history = folder.journal.exists() or folder.read_seal() is not None
+    for path in folder.path.iterdir():
+        if not has_history and is_engine_name(path.name) and (path / "segments").is_dir():
+            with suppress(CollectionError):
+                engine = _loaded(folder, path)
+                has_history = engine.info().points_count > 0
+                engine.close()
+    if has_history:
+        raise CollectionError(f"the collection in {folder.path} is damaged: ledger.json is missing; {_MEND}")
 
 
 def _created(folder: CollectionFolder, manifest: Manifest, config: SearchKitConfig) -> Store:

@@ -9,7 +9,7 @@ import pytest
 import qdrant_edge
 
 from searchkit.collection import open_collection
-from searchkit.collection.backends.optimizing_child import copy_store
+from searchkit.collection.backends.copying import copy_store
 from searchkit.collection.backends.seal import find_damage, mark, take_seal
 from searchkit.config import SearchKitConfig
 from searchkit.errors import CollectionError

@@ -264,11 +264,22 @@ def test_an_interrupted_creation_is_resumed(tmp_path):
     collection.close()
     folder = tmp_path / "things"
     (folder / "ledger.json").unlink()
+    (folder / "seal.json").unlink()
     shutil.rmtree(folder / "engine" / "segments")
     again = open_things(tmp_path)
     assert again.count() == 0
     assert again.add(["text"]).added == 1
     again.close()
+
+
+@pytest.mark.parametrize("other", ["seal.json", "none"])
+def test_a_lost_ledger_is_damage_and_no_empty_collection(filled, other):
+    (filled / "ledger.json").unlink()
+    (filled / other).unlink(missing_ok=True)
+    before = snapshot(filled / "engine")
+    with pytest.raises(CollectionError, match=r"damaged: ledger\.json is missing; .*doctor --repair"):
+        open_things(filled.parent)
+    assert snapshot(filled / "engine").keys() == before.keys()
 
 
 def test_nothing_is_marked_when_nothing_changed(filled):
