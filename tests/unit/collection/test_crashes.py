@@ -122,11 +122,12 @@ def windows_of(key, text):
     return point_ids(passage_key(key), len(windows))
 
 
-def test_a_store_killed_at_any_moment_equals_a_dict(tmp_path, soak_scale, record_property):
+@pytest.mark.soak
+def test_a_store_killed_at_any_moment_equals_a_dict(tmp_path, soak_count, record_property):
     chance = random.Random(4)
     model = Model()
     interrupted = {}
-    for seed in range(soak_scale(5, 200)):
+    for seed in range(soak_count(full=200, reduced=5)):
         for line in killed(tmp_path, seed, chance.random() ** 2 * 1.5):
             model.hear(line)
         if model.pending is not None:
@@ -138,11 +139,12 @@ def test_a_store_killed_at_any_moment_equals_a_dict(tmp_path, soak_scale, record
     record_property("killed in the middle of", interrupted)
 
 
-def test_a_store_killed_twice_without_being_opened_in_between_equals_a_dict(tmp_path, soak_scale):
+@pytest.mark.soak
+def test_a_store_killed_twice_without_being_opened_in_between_equals_a_dict(tmp_path, soak_count):
     """The second writer recovers from the first one's end and is killed itself, perhaps while it recovers."""
     chance = random.Random(5)
     model = Model()
-    for seed in range(soak_scale(2, 50)):
+    for seed in range(soak_count(full=50, reduced=2)):
         for line in killed(tmp_path, 1000 + seed, chance.random() * 0.5):
             model.hear(line)
         process = subprocess.Popen(

@@ -70,7 +70,8 @@ def damage(path, chance):
     return kind
 
 
-def test_every_damage_to_a_file_is_named_at_open_or_does_not_matter(tmp_path, soak_scale):
+@pytest.mark.soak
+def test_every_damage_to_a_file_is_named_at_open_or_does_not_matter(tmp_path, soak_count):
     collection = open_things(tmp_path)
     collection.add([{"id": key, "text": text} for key, text in PASSAGES.items()])
     collection.delete([3, 9])
@@ -81,7 +82,7 @@ def test_every_damage_to_a_file_is_named_at_open_or_does_not_matter(tmp_path, so
     names = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
     chance = random.Random(20)
     noticed = []
-    for _ in range(soak_scale(40, 500)):
+    for _ in range(soak_count(full=500, reduced=40)):
         name = chance.choice(names)
         what = damage(folder / name, chance)
         try:

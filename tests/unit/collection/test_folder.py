@@ -368,8 +368,9 @@ def ingest(root, version, *, kill_after=None):
     return lines[-1]
 
 
-def test_an_ingest_killed_anywhere_and_run_again_equals_an_unbroken_one(tmp_path, soak_scale):
-    rounds = soak_scale(4, 60)
+@pytest.mark.soak
+def test_an_ingest_killed_anywhere_and_run_again_equals_an_unbroken_one(tmp_path, soak_count):
+    rounds = soak_count(full=60, reduced=4)
     expected = {version: ingest(tmp_path / f"unbroken-{version}", version) for version in ("a", "bcd")}
     assert expected["a"].startswith("points")
     chance = random.Random(rounds)

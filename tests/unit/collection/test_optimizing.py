@@ -125,7 +125,8 @@ def test_what_is_written_and_deleted_meanwhile_is_not_lost(collection, tmp_path)
     again.close()
 
 
-def test_searches_go_on_meanwhile_and_see_every_passage(collection, soak_scale):
+@pytest.mark.soak
+def test_searches_go_on_meanwhile_and_see_every_passage(collection, soak_count):
     failures, searches = [], 0
 
     def search():
@@ -137,7 +138,7 @@ def test_searches_go_on_meanwhile_and_see_every_passage(collection, soak_scale):
             searches += 1
             time.sleep(0.002)
 
-    for _ in range(soak_scale(1, 30)):
+    for _ in range(soak_count(full=30, reduced=1)):
         collection.optimize(wait=False)
         threads = [threading.Thread(target=search) for _ in range(4)]
         for thread in threads:

@@ -240,11 +240,12 @@ def work(collection, number, until, done):
     return mine
 
 
-def test_64_threads_read_write_and_optimize_without_an_error(tmp_path, soak_scale):
+@pytest.mark.soak
+def test_64_threads_read_write_and_optimize_without_an_error(tmp_path, soak_count):
     """Each thread owns some ids; every answer about them must be what it wrote last."""
     collection = open_things(tmp_path, optimize={"after_points": 400})
     collection.add([{"id": "first", "text": "first"}])
-    until = time.monotonic() + soak_scale(3, 60)
+    until = time.monotonic() + soak_count(full=60, reduced=3)
     errors, done = [], []
 
     def guarded(number):
