@@ -236,7 +236,7 @@ class SearchKit(KitFace):
 
         Raises:
             RetrievalError: It failed; the collection is as it was.
-            CollectionError: The collection does not exist, is read-only or attached, or was closed meanwhile.
+            CollectionError: The collection does not exist, is read-only, or was closed meanwhile.
         """
         return self._parts.collection.optimize(wait=wait)
 

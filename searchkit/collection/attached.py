@@ -154,13 +154,9 @@ class AttachedCollection:
             writer.delete(points[start : start + SCAN_PAGE])
         return len(points)
 
-    def optimize(self, *, wait: bool = True) -> NoReturn:  # noqa: ARG002
-        """Refuse.
-
-        Raises:
-            CollectionError: Always.
-        """
-        raise self._read_only("optimize")
+    def optimize(self, *, wait: bool = True) -> bool:  # noqa: ARG002
+        """Nothing to do: a server optimizes by itself, and the local mode has no index."""
+        return False
 
     @property
     def is_optimizing(self) -> bool:

@@ -9,7 +9,7 @@ import pytest
 import qdrant_edge
 
 from searchkit.collection import open_collection
-from searchkit.collection.backends.copying import copy_store
+from searchkit.collection.backends.copying import copy_file, copy_store
 from searchkit.collection.backends.seal import find_damage, mark, take_seal
 from searchkit.config import SearchKitConfig
 from searchkit.errors import CollectionError
@@ -17,7 +17,7 @@ from searchkit.testing import FakeEncoder, FakeSparseEncoder
 
 LONG = " ".join(f"word{n}" for n in range(120))
 PASSAGES = {n: f"passage {n} of {n % 7} {LONG if n % 9 == 0 else ''}" for n in range(150)}
-ZEROS = bytes(4096)
+ZEROS = bytes(2**20)
 
 
 def open_things(root, **config):
@@ -44,30 +44,51 @@ def contents(collection):
 
 def damage(path, chance):
     """Do to a file what disks, editors and half copies do; return what was done."""
-    content = bytearray(path.read_bytes())
-    written = [
-        start
-        for start in range(0, len(content), 4096)
-        if content[start : start + 4096] != ZEROS[: len(content) - start]
-    ]
-    kinds = ["bit", "bit", "bit anywhere", "cut", "zeros", "append", "remove"] if content else ["append", "remove"]
-    kind = chance.choice(kinds)
+    size = path.stat().st_size
+    kind = chance.choice(["bit", "bit", "bit anywhere", "cut", "zeros", "append", "remove"] if size else ["append"])
     if kind == "remove":
         path.unlink()
         return kind
-    if kind.startswith("bit"):
-        start = chance.choice(written) if written and kind == "bit" else 0
-        end = min(len(content), start + 4096) if kind == "bit" else len(content)
-        content[chance.randrange(start, end)] ^= 1 << chance.randrange(8)
-    elif kind == "cut":
-        del content[chance.randrange(len(content)) :]
-    elif kind == "zeros":
-        start = chance.choice(written) if written else 0
-        content[start:] = bytes(len(content) - start)
-    else:
-        content += b"\0" * chance.randrange(1, 100)
-    path.write_bytes(content)
+    with path.open("r+b") as file:
+        if kind == "cut":
+            file.truncate(chance.randrange(size))
+        elif kind == "append":
+            file.seek(size)
+            file.write(bytes(chance.randrange(1, 100)))
+        elif kind == "bit anywhere":
+            flip(file, chance.randrange(size), chance)
+        else:
+            start, end = written_range(file, size, chance)
+            if kind == "bit":
+                flip(file, chance.randrange(start, end), chance)
+            else:
+                file.seek(start)
+                file.write(bytes(end - start))
     return kind
+
+
+def flip(file, place, chance):
+    """Change one bit."""
+    file.seek(place)
+    (value,) = file.read(1)
+    file.seek(place)
+    file.write(bytes([value ^ 1 << chance.randrange(8)]))
+
+
+def written_range(file, size, chance):
+    """Return a stretch of a file that is not all zeros, if there is one: most of a large file is preallocated."""
+    start, end = 0, size
+    for length in (2**20, 2**12):
+        starts = []
+        for place in range(start, end, length):
+            file.seek(place)
+            block = file.read(min(length, end - place))
+            if block != ZEROS[: len(block)]:
+                starts.append(place)
+        if starts:
+            start = chance.choice(starts)
+            end = min(size, start + length)
+    return start, end
 
 
 @pytest.mark.soak
@@ -89,7 +110,7 @@ def test_every_damage_to_a_file_is_named_at_open_or_does_not_matter(tmp_path, so
             opened = open_things(tmp_path)
         except CollectionError as error:
             noticed.append(str(error))
-            (folder / name).write_bytes((pristine / name).read_bytes())
+            copy_file(pristine / name, folder / name)
         else:
             assert contents(opened) == expected, (name, what)
             opened.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from searchkit.collection.ledger import Ledger, ledger_of
@@ -11,6 +11,7 @@ points = st.integers(0, 2**128 - 1)
 stores = st.dictionaries(points, st.text(max_size=4), max_size=12)
 
 
+@settings(deadline=None)
 @given(stores, stores, stores, st.randoms())
 def test_a_ledger_depends_on_what_is_stored_alone(first, second, passing, random):
     stored: dict[int, str] = {}
@@ -25,6 +26,7 @@ def test_a_ledger_depends_on_what_is_stored_alone(first, second, passing, random
     assert ledger == ledger_of([dict(entries[:3]), dict(entries[3:])])
 
 
+@settings(deadline=None)
 @given(st.dictionaries(points, st.text(max_size=4), min_size=1), points, st.text(max_size=4))
 def test_losing_swapping_or_changing_a_point_changes_the_ledger(stored, stranger, other):
     assume(stranger not in stored)
