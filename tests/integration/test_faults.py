@@ -46,7 +46,7 @@ class Run:
 
     kit: SearchKit
     random: random.Random
-    late_s: float
+    late_s: float = 0.0
     model: dict[str, dict] = field(default_factory=dict)
     seen: Counter[str] = field(default_factory=Counter)
 
@@ -106,7 +106,7 @@ class Run:
             assert len(result) == min(3, len(self.model))
             assert all(hit.text == self.model[hit.id]["text"] for hit in result)
             self.seen["right"] += 1
-        assert time.monotonic() - started < DEADLINE_S + self.late_s
+        self.late_s = max(self.late_s, time.monotonic() - started - DEADLINE_S)
 
 
 def check_store(server: WireServer, name: str, model: dict[str, dict]) -> None:
@@ -123,7 +123,7 @@ def check_store(server: WireServer, name: str, model: dict[str, dict]) -> None:
         assert sorted(indexes) == list(range(counts[passage].pop()))
 
 
-def one_run(server: WireServer, kind: str, seed: int, late_s: float) -> Counter[str]:
+def one_run(server: WireServer, kind: str, seed: int) -> Run:
     name = f"{kind} {seed}"
     with FaultyProxy(server.port, kind, seed) as proxy:
         for _ in range(MOST_TRIES):  # opening reads the manifest, over the same proxy
@@ -134,7 +134,7 @@ def one_run(server: WireServer, kind: str, seed: int, late_s: float) -> Counter[
                 break
             except SearchkitError:
                 continue
-        run = Run(kit, random.Random(seed), late_s)
+        run = Run(kit, random.Random(seed))
         run.add()
         steps = [run.add, run.delete, run.get, run.count, run.search]
         for _ in range(8):
@@ -148,18 +148,24 @@ def one_run(server: WireServer, kind: str, seed: int, late_s: float) -> Counter[
         ]
         kit.close()
         server.store.local.delete_collection(name)
-    return run.seen + proxy.counts
+    run.seen.update(proxy.counts)
+    return run
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("kind", KINDS)
 def test_nothing_is_lost_or_doubled_and_deadlines_hold(server, kind, soak_count, is_soak):
     seen: Counter[str] = Counter()
+    late: list[float] = []
     for seed in range(soak_count(full=100, reduced=2)):
-        seen["last seed"] = seed  # pytest shows it with a failure
-        seen += one_run(server, kind, seed, late_s=0.1 if is_soak else 1.5)
-    print(kind, dict(seen))  # noqa: T201  # shown by -s
+        last = seed  # noqa: F841  # pytest shows it with a failure
+        run = one_run(server, kind, seed)
+        seen.update(run.seen)
+        late.append(run.late_s)
+    print(f"{kind}: {dict(seen)}, latest answer {1e3 * max(late):.0f} ms after its deadline")  # noqa: T201  # for -s
     assert seen["faults"] > 0
+    # The promise is a tenth of a second; a machine that runs other things at once may add to it.
+    assert max(late) < (0.1 if is_soak else 1.5)
 
 
 def test_the_same_seed_breaks_the_same_requests(server):

@@ -52,8 +52,13 @@ class FaultyProxy:
         self._threads[0].start()
 
     def calm(self) -> None:
-        """Break nothing any more."""
+        """Break nothing any more; returns when connections are accepted again."""
         self._rate = 0.0
+        end = time.monotonic() + _UPSTREAM_S
+        while time.monotonic() < end:
+            with suppress(OSError), socket.create_connection(("127.0.0.1", self.port)):
+                return
+            time.sleep(_DOWN_S / 2)
 
     def __enter__(self) -> FaultyProxy:
         return self
