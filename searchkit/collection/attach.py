@@ -19,8 +19,8 @@ from searchkit.collection.attach_vectors import (
 from searchkit.collection.attached import AttachedCollection, Attachment
 from searchkit.collection.attached_writing import AttachedWriter
 from searchkit.collection.backends.client import MANIFEST_KEY
-from searchkit.collection.backends.client_connection import connect, lock_of
-from searchkit.collection.backends.client_errors import mapped_client_errors
+from searchkit.collection.backends.client_calls import ClientCalls
+from searchkit.collection.backends.client_connection import connect, is_local, lock_of
 from searchkit.collection.layouts import TEXT_KEYS_OF_TOOLS, DenseVector, choose_dense, choose_sparse, detect_layout
 from searchkit.config import SearchKitConfig
 from searchkit.errors import CollectionError, ConfigError
@@ -66,15 +66,16 @@ def attach_collection(
             one that wrote it, or points like the tool's own cannot be written.
     """
     used = _client(client, url, api_key, config)
-    examination = _Examination(used, name, encoder, sparse_encoder, check_encoder)
+    calls = ClientCalls(name, name, config, lock_of(used) if is_local(used) else None, can_declare=False)
     try:
+        examination = _Examination(used, calls, name, encoder, sparse_encoder, check_encoder)
         found = examination.attachment(text_field, vector)
         writer = None if read_only else examination.writer(found, config)
     except BaseException:
         if client is None:
             used.close()
         raise
-    return AttachedCollection(used, name, found, config, writer, owns_client=client is None)
+    return AttachedCollection(used, calls, name, found, config, writer, owns_client=client is None)
 
 
 def _client(client: Any, url: str | None, api_key: str | None, config: SearchKitConfig) -> QdrantClient:
@@ -93,24 +94,26 @@ class _Examination:
     def __init__(
         self,
         client: QdrantClient,
+        calls: ClientCalls,
         name: str,
         encoder: Encoder,
         sparse_encoder: SparseEncoder,
         check_encoder: bool,
     ) -> None:
         self._client = client
+        self._calls = calls
         self._name = name
         self._encoder = encoder
         self._sparse_encoder = sparse_encoder
         self._check_encoder = check_encoder
-        with mapped_client_errors(name, "open"):
-            if not client.collection_exists(name):
-                known = ", ".join(sorted(one.name for one in client.get_collections().collections)) or "none"
-                raise CollectionError(f"there is no collection {name!r}; found {known}")
-            config = client.get_collection(name).config
-            if MANIFEST_KEY in (config.metadata or {}):
-                raise CollectionError(f"{name!r} was made by searchkit; open it with SearchKit({name!r}, ...) instead")
-            self._sampled = client.scroll(name, limit=SAMPLED_POINTS, with_payload=True)[0]
+        if not calls.run("open", lambda: client.collection_exists(name)):
+            listed = calls.run("open", client.get_collections).collections
+            known = ", ".join(sorted(one.name for one in listed)) or "none"
+            raise CollectionError(f"there is no collection {name!r}; found {known}")
+        config = calls.run("open", lambda: client.get_collection(name)).config
+        if MANIFEST_KEY in (config.metadata or {}):
+            raise CollectionError(f"{name!r} was made by searchkit; open it with SearchKit({name!r}, ...) instead")
+        self._sampled = calls.run("open", lambda: client.scroll(name, limit=SAMPLED_POINTS, with_payload=True))[0]
         self._vectors = _named(config.params.vectors)
         self._sparse_names = sorted(config.params.sparse_vectors or {})
         self._stored: list[Stored] = []
@@ -122,7 +125,7 @@ class _Examination:
         layout = detect_layout(payloads, [one.name for one in vectors], text_field)
         dense = choose_dense(layout, vectors, self._encoder.dimension, vector)
         sparse_name = choose_sparse(layout, self._sparse_names)
-        self._stored = stored_points(self._client, self._name, layout, self._sampled)
+        self._stored = stored_points(self._client, self._calls, self._name, layout, self._sampled)
         if self._check_encoder:
             check_dense(self._name, dense, self._stored, self._encoder)
         if sparse_name is not None and not is_bm25(sparse_name, self._stored, self._sparse_encoder):
@@ -171,7 +174,7 @@ class _Examination:
             encoder=self._encoder,
             sparse_encoder=self._sparse_encoder,
             batch_size=config.ingest.batch_size,
-            locked=lock_of(self._client),
+            calls=self._calls,
         )
 
 

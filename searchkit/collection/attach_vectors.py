@@ -10,7 +10,7 @@ import numpy as np
 from qdrant_client import QdrantClient, models
 
 from searchkit.collection.attached import plain_id
-from searchkit.collection.backends.client_errors import mapped_client_errors
+from searchkit.collection.backends.client_calls import ClientCalls
 from searchkit.collection.layout_payloads import encoded_text
 from searchkit.collection.layouts import DenseVector, Layout, Payload
 from searchkit.errors import CollectionError
@@ -48,15 +48,16 @@ class Stored:
     vectors: dict[str, Any]
 
 
-def stored_points(client: QdrantClient, name: str, layout: Layout, sampled: Sequence[models.Record]) -> list[Stored]:
+def stored_points(
+    client: QdrantClient, calls: ClientCalls, name: str, layout: Layout, sampled: Sequence[models.Record]
+) -> list[Stored]:
     """Return some of the sampled points that have a text, with their vectors."""
     texts = {point.id: layout.text_of(point.payload or {}, plain_id(point.id)) for point in sampled}
     payloads = {point.id: point.payload or {} for point in sampled if texts[point.id] is not None}
     chosen = list(payloads)[:COMPARED_POINTS]
     if not chosen:
         return []
-    with mapped_client_errors(name, "read"):
-        records = client.retrieve(name, chosen, with_payload=False, with_vectors=True)
+    records = calls.run("read", lambda: client.retrieve(name, chosen, with_payload=False, with_vectors=True))
     found = []
     for record in records:
         vectors: Any = record.vector if isinstance(record.vector, dict) else {"": record.vector}

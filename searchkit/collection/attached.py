@@ -6,8 +6,7 @@ import copy
 import logging
 import math
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +15,8 @@ from qdrant_client import QdrantClient, models
 from searchkit.collection.attached_filters import native_filter, rendered
 from searchkit.collection.attached_writing import AttachedWriter
 from searchkit.collection.backends.base import SCAN_PAGE
-from searchkit.collection.backends.client_connection import is_local, lock_of
-from searchkit.collection.backends.client_errors import mapped_client_errors
+from searchkit.collection.backends.client_calls import ClientCalls
+from searchkit.collection.backends.client_connection import is_local
 from searchkit.collection.backends.client_requests import rarity_within
 from searchkit.collection.fusion import Fused, Leg, fuse, rank_leg
 from searchkit.collection.layouts import DenseVector, Layout
@@ -25,7 +24,7 @@ from searchkit.collection.passages import RecordStream, check_selection, checked
 from searchkit.collection.schema import point_id
 from searchkit.collection.scope import EVERYTHING, Scope
 from searchkit.config import SearchKitConfig
-from searchkit.errors import CollectionError
+from searchkit.errors import CollectionError, RetrievalError
 from searchkit.stages import Candidate, RetrievalRequest, Window
 from searchkit.types import AddReport, Passage, PassageId, RetrievalEvidence
 
@@ -54,6 +53,7 @@ class AttachedCollection:
 
     Args:
         client: The client.
+        calls: Makes its calls.
         name: Name of the collection.
         attachment: What was found out about it.
         config: Settings of fusion and search.
@@ -64,6 +64,7 @@ class AttachedCollection:
     def __init__(
         self,
         client: QdrantClient,
+        calls: ClientCalls,
         name: str,
         attachment: Attachment,
         config: SearchKitConfig,
@@ -72,12 +73,12 @@ class AttachedCollection:
         owns_client: bool,
     ) -> None:
         self._client = client
+        self._calls = calls
         self._name = name
         self._found = attachment
         self._config = config
         self._owns_client = owns_client
         self._writer = writer
-        self._lock = lock_of(client)
         # The local mode searches exactly, and warns about parameters that mean nothing to it.
         self._params = None if is_local(client) else models.SearchParams(hnsw_ef=config.hnsw.ef_search)
         self._scope = EVERYTHING
@@ -165,8 +166,7 @@ class AttachedCollection:
 
     def get(self, ids: Sequence[PassageId]) -> list[Passage]:
         """Return the passages with these ids, in the order asked; unknown ids and points without text are left out."""
-        with self._calling("read"):
-            records = self._records(ids)
+        records = self._records(ids)
         read = (self._passage(plain_id(record.id), record.payload or {}) for record in records)
         known = {one.id: one for one in read if one is not None and self._scope.admits(one.metadata)}
         wanted = ids if self._found.layout.id_key is not None else [_canonical(one) for one in ids]
@@ -179,8 +179,9 @@ class AttachedCollection:
     def count(self, filter: Any = None) -> int:  # noqa: A002
         """Return the number of points, or of those that match ``filter``."""
         condition = self._native(filter)
-        with self._calling("count"):
-            return int(self._client.count(self._name, count_filter=condition, exact=True).count)
+        return self._calls.run(
+            "count", lambda: int(self._client.count(self._name, count_filter=condition, exact=True).count)
+        )
 
     def retrieve(self, requests: Sequence[RetrievalRequest]) -> list[list[Candidate]]:
         """Return each request's candidates, best first; the legs of all requests are one batch query."""
@@ -188,8 +189,10 @@ class AttachedCollection:
         queries = [query for per_request in legs for query in per_request.values()]
         if not queries:
             return [[] for _ in requests]
-        with self._calling("search"):
-            answers = iter(self._client.query_batch_points(self._name, requests=queries))
+        found = self._calls.run("search", lambda: self._client.query_batch_points(self._name, requests=queries))
+        if len(found) != len(queries):
+            raise RetrievalError(f"cannot search {self._name}: {len(found)} answers came for {len(queries)} searches")
+        answers = iter(found)
         return [
             self._candidates(request, {leg: next(answers).points for leg in per_request})
             for request, per_request in zip(requests, legs, strict=True)
@@ -275,26 +278,29 @@ class AttachedCollection:
         key = self._found.layout.id_key
         if key is None:
             points = [one for one in map(_canonical, ids) if one is not None]
-            return list(self._client.retrieve(self._name, points, with_payload=True)) if points else []
+            if not points:
+                return []
+            return self._calls.run("read", lambda: self._client.retrieve(self._name, points, with_payload=True))
         names = [one for one in ids if isinstance(one, str)]
         condition = models.FieldCondition(key=key, match=models.MatchAny(any=names))
-        return list(
-            self._client.scroll(self._name, scroll_filter=models.Filter(must=[condition]), limit=max(1, len(names)))[0]
-        )
+        chosen = models.Filter(must=[condition])
+        return self._calls.run(
+            "read", lambda: self._client.scroll(self._name, scroll_filter=chosen, limit=max(1, len(names)))
+        )[0]
 
     def _points_of(self, ids: Sequence[PassageId]) -> list[PassageId]:
-        with self._calling("read"):
-            return list(dict.fromkeys(plain_id(record.id) for record in self._records(ids)))
+        return list(dict.fromkeys(plain_id(record.id) for record in self._records(ids)))
 
     def _matching(self, condition: Any) -> list[PassageId]:
         native = self._native(condition)
         points: list[PassageId] = []
         offset: Any = None
+
+        def page() -> tuple[list[models.Record], Any]:
+            return self._client.scroll(self._name, native, limit=SCAN_PAGE, offset=offset, with_payload=False)
+
         while True:
-            with self._calling("read"):
-                records, offset = self._client.scroll(
-                    self._name, native, limit=SCAN_PAGE, offset=offset, with_payload=False
-                )
+            records, offset = self._calls.run("read", page)
             points += [plain_id(record.id) for record in records]
             if offset is None:
                 return points
@@ -311,11 +317,6 @@ class AttachedCollection:
                 " attach it with read_only=False, or add the passages to a SearchKit of your own"
             )
         return self._writer
-
-    @contextmanager
-    def _calling(self, action: str) -> Iterator[None]:
-        with self._lock, mapped_client_errors(self._name, action):
-            yield
 
 
 def plain_id(point: int | str | uuid.UUID) -> PassageId:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
 from qdrant_client import QdrantClient, models
 
-from searchkit.collection.backends.client_errors import RequestTooLargeError, mapped_client_errors
+from searchkit.collection.backends.client_calls import ClientCalls
+from searchkit.collection.backends.client_errors import RequestTooLargeError
 from searchkit.collection.ingest import batches
 from searchkit.collection.layout_payloads import encoded_text, payload_for, point_for
 from searchkit.collection.layouts import Layout, Payload
@@ -63,7 +63,7 @@ class AttachedWriter:
         encoder: Encodes what the tool would encode.
         sparse_encoder: Encodes it as well.
         batch_size: Passages read, encoded and compared together.
-        locked: Keeps the in-memory mode's readers and writers apart.
+        calls: Makes the calls of the client.
     """
 
     client: QdrantClient
@@ -74,7 +74,7 @@ class AttachedWriter:
     encoder: Encoder
     sparse_encoder: SparseEncoder
     batch_size: int
-    locked: AbstractContextManager[Any]
+    calls: ClientCalls
 
     def write(self, stream: RecordStream, on_progress: Callable[[int], None] | None) -> AddReport:
         """Write all passages of ``stream`` and report.
@@ -111,8 +111,8 @@ class AttachedWriter:
 
     def delete(self, points: Sequence[int | str]) -> None:
         """Delete points."""
-        with self.locked, mapped_client_errors(self.name, "delete from"):
-            self.client.delete(self.name, models.PointIdsList(points=list(points)), wait=True)
+        selector = models.PointIdsList(points=list(points))
+        self.calls.run("delete from", lambda: self.client.delete(self.name, selector, wait=True))
 
     def _without_repeats(self, batch: Sequence[Record], run: _Run) -> dict[int | str, Record]:
         fresh: dict[int | str, Record] = {}
@@ -131,8 +131,7 @@ class AttachedWriter:
         """Return what differs from what is stored; the rest is counted as unchanged."""
         if not records:
             return []
-        with self.locked, mapped_client_errors(self.name, "read"):
-            found = self.client.retrieve(self.name, list(records), with_payload=True)
+        found = self.calls.run("read", lambda: self.client.retrieve(self.name, list(records), with_payload=True))
         stored: dict[str, Payload] = {str(record.id): record.payload or {} for record in found}
         changes = []
         for point, record in records.items():
@@ -170,8 +169,7 @@ class AttachedWriter:
     def _send(self, points: list[models.PointStruct]) -> None:
         """Send one request; in halves if the server finds it too large."""
         try:
-            with self.locked, mapped_client_errors(self.name, "write to"):
-                self.client.upsert(self.name, points, wait=True)
+            self.calls.run("write to", lambda: self.client.upsert(self.name, points, wait=True))
         except RequestTooLargeError as error:
             if len(points) == 1:
                 raise PayloadError(

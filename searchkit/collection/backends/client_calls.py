@@ -37,12 +37,20 @@ class ClientCalls:
         location: Where it is, for messages.
         config: Times, retries and the circuit breaker.
         lock: Held during each call of the in-memory mode; ``None`` for a server.
+        can_declare: Whether an index that is missing can be declared in ``config``.
     """
 
     def __init__(
-        self, collection: str, location: str, config: SearchKitConfig, lock: AbstractContextManager[Any] | None
+        self,
+        collection: str,
+        location: str,
+        config: SearchKitConfig,
+        lock: AbstractContextManager[Any] | None,
+        *,
+        can_declare: bool = True,
     ) -> None:
         self._collection = collection
+        self._can_declare = can_declare
         self._location = location
         self._timeout_s = config.timeout_s
         self._retry = config.server.retry
@@ -76,7 +84,7 @@ class ClientCalls:
         except SearchkitError:  # some of ours are ValueErrors too
             raise
         except VENDOR_EXCEPTIONS as error:
-            meaning = meaning_of(error, failure, self._collection)
+            meaning = meaning_of(error, failure, self._collection, can_declare=self._can_declare)
             raise type(meaning)(f"{meaning} ({attempts} attempts)") if attempts > 1 else meaning from error
 
     def _retrying(self, action: str) -> Retrying:

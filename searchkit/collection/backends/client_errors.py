@@ -61,32 +61,38 @@ class MissingCollectionError(CollectionError):
 
 
 @contextmanager
-def mapped_client_errors(location: str, action: str, collection: str | None = None) -> Iterator[None]:
+def mapped_client_errors(location: str, action: str) -> Iterator[None]:
     """Turn the client's exceptions into one of our errors, which names ``location`` and what was tried."""
     try:
         yield
     except SearchkitError:
         raise
     except VENDOR_EXCEPTIONS as error:
-        raise meaning_of(error, f"cannot {action} {location}", collection) from error
+        raise meaning_of(error, f"cannot {action} {location}") from error
 
 
-def meaning_of(error: Exception, failure: str, collection: str | None = None) -> SearchkitError:
+def meaning_of(
+    error: Exception, failure: str, collection: str | None = None, *, can_declare: bool = True
+) -> SearchkitError:
     """Return our error for one of the vendor's.
 
     Args:
         error: The vendor's exception.
         failure: What could not be done, as the beginning of a sentence.
         collection: Name of the collection, for calls that the message recommends.
+        can_declare: Whether an index that is missing can be declared in `SearchKitConfig`.
     """
+    wanted = missing_index(_words(error), collection, can_declare=can_declare)
+    if wanted is not None:
+        return ConfigError(f"{failure}: {wanted}")
     if isinstance(error, UnexpectedResponse):
-        return _of_status(error.status_code or 0, _said(error), failure, collection)
+        return _of_status(error.status_code or 0, _words(error), failure)
     if isinstance(error, (ResponseHandlingException, *_TRANSPORT)):
         return _of_transport(error.source if isinstance(error, ResponseHandlingException) else error, failure)
     if isinstance(error, QdrantException):
         return _of_overload(error, failure)
     if isinstance(error, grpc.RpcError):
-        return _of_grpc(error, failure, collection)
+        return _of_grpc(error, failure)
     return _of_local(error, failure)
 
 
@@ -98,10 +104,7 @@ def _of_overload(error: QdrantException, failure: str) -> RetrievalError:
     return RetrievalError(f"{failure}: the server {asked}")
 
 
-def _of_status(status: int, said: str, failure: str, collection: str | None) -> SearchkitError:
-    wanted = missing_index(said, collection)
-    if wanted is not None:
-        return ConfigError(f"{failure}: {wanted}")
+def _of_status(status: int, said: str, failure: str) -> SearchkitError:
     if status in {401, 403}:
         return CollectionError(f"{failure}: the server refuses the API key (status {status}) [{said}]; check api_key")
     if status == 404:
@@ -113,7 +116,12 @@ def _of_status(status: int, said: str, failure: str, collection: str | None) -> 
     return RetrievalError(f"{failure}: the server answers with status {status} [{said}]")
 
 
-def _said(error: UnexpectedResponse) -> str:
+def _words(error: Exception) -> str:
+    """Return what the server itself says, as far as it says something."""
+    if isinstance(error, grpc.RpcError):
+        return grpc_code(error)[1]
+    if not isinstance(error, UnexpectedResponse):
+        return ""
     try:
         content = json.loads(error.content)
         return str(content["status"]["error"])
@@ -158,14 +166,14 @@ _GRPC_STATUS = {
 """gRPC's codes by the HTTP status that stands for the same fault."""
 
 
-def _of_grpc(error: grpc.RpcError, failure: str, collection: str | None) -> SearchkitError:
+def _of_grpc(error: grpc.RpcError, failure: str) -> SearchkitError:
     code, detail = grpc_code(error)
     if code == "DEADLINE_EXCEEDED":
         return RetrievalTimeoutError(f"{failure}: no answer in time; raise SearchKitConfig.timeout_s")
     if is_too_large(detail):
         return RequestTooLargeError(f"{failure}: the request is larger than the server allows [{detail}]")
     if code in _GRPC_STATUS:
-        return _of_status(_GRPC_STATUS[code], detail, failure, collection)
+        return _of_status(_GRPC_STATUS[code], detail, failure)
     return RetrievalError(f"{failure}: the server says {code} [{detail}]")
 
 

@@ -14,12 +14,13 @@ _SHORT_COMPLAINT = re.compile(_START + r'(?P<path>[^"]+)"(?P<kinds>)')
 _OURS = ("keyword", "integer", "float", "datetime", "text")
 
 
-def missing_index(said: str, collection: str | None) -> str | None:
+def missing_index(said: str, collection: str | None, *, can_declare: bool = True) -> str | None:
     """Return what is missing and how it is made, as the end of a sentence; ``None`` if ``said`` is about other things.
 
     Args:
         said: The server's message.
         collection: Name of the collection.
+        can_declare: Whether `SearchKitConfig.filter_fields` makes indexes in it.
     """
     found = _COMPLAINT.search(said) or _SHORT_COMPLAINT.search(said)
     if found is None:
@@ -28,7 +29,7 @@ def missing_index(said: str, collection: str | None) -> str | None:
     kinds = re.findall(r"[a-z]+", found["kinds"])
     kind = next((kind for kind in kinds if kind in _OURS), kinds[0] if kinds else "keyword")
     call = f'client.create_payload_index({collection or "<collection>"!r}, {path!r}, "{kind}")'
-    field = _declared(path, kind)
+    field = _declared(path, kind) if can_declare else None
     if field is None:
         return f"the server filters indexed fields only [{said}]; make the index: {call}"
     return (
