@@ -14,13 +14,14 @@ from qdrant_client import QdrantClient
 
 from searchkit import SearchKit
 from searchkit.testing import FakeEncoder, FakeReranker
+from tests.wire.server import WireServer
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 QUESTION = "how are hairdressers paid"
 
 
 def load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"example_{name}", EXAMPLES / f"{name}.py")
+    spec = importlib.util.spec_from_file_location(f"example_{Path(name).name}", EXAMPLES / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -82,3 +83,28 @@ async def test_the_haystack_component_runs_in_a_pipeline(kit: SearchKit) -> None
     ]
     again = await pipeline.run_async({"retriever": {"query": QUESTION, "filters": {"country": "US"}}})
     assert [one.id for one in again["retriever"]["documents"]] == [one.id for one in documents]
+
+
+def test_the_settings_of_the_cluster_reach_a_server() -> None:
+    config = load("cluster/cluster").CONFIG
+    with (
+        WireServer(is_strict=True) as server,
+        SearchKit("handbook", url=server.url, encoder=FakeEncoder(), reranker=FakeReranker(), config=config) as kit,
+    ):
+        kit.add([{"id": "a", "text": "a text", "year": 2023, "lang": "en"}], show_progress=False)
+        assert [hit.id for hit in kit.search("text", filter={"year": {"gte": 2020}, "lang": "en"})] == ["a"]
+        made = server.store.created["handbook"]
+    assert (made.shard_number, made.replication_factor, made.write_consistency_factor) == (3, 2, 2)
+
+
+def test_the_compose_file_starts_three_nodes_that_find_each_other() -> None:
+    yaml = pytest.importorskip("yaml")
+    compose = yaml.safe_load((EXAMPLES / "cluster" / "docker-compose.yml").read_text(encoding="utf-8"))
+    nodes = compose["services"]
+    assert len(nodes) == 3
+    for name, node in nodes.items():
+        assert node["environment"]["QDRANT__CLUSTER__ENABLED"] == "true"
+        assert node["command"][-1] == f"http://{name}:6335"
+        assert ("--bootstrap" in node["command"]) == (name != "node1")
+    ports = [port for node in nodes.values() for port in node["ports"]]
+    assert len({port.partition(":")[0] for port in ports}) == len(ports)

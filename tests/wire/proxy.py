@@ -51,6 +51,16 @@ class FaultyProxy:
         self._threads = [threading.Thread(target=self._listen, name="faulty-proxy", daemon=True)]
         self._threads[0].start()
 
+    @property
+    def connection_count(self) -> int:
+        """Connections that are open."""
+        with self._lock:
+            return len(self._open)
+
+    def break_all(self) -> None:
+        """Break every request from now on."""
+        self._rate = 1.0
+
     def calm(self) -> None:
         """Break nothing any more; returns when connections are accepted again."""
         self._rate = 0.0
