@@ -64,6 +64,9 @@ bench: $(VENV)/.stamp-dev ## the project's own benchmarks; JSON under benchmarks
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/ingest.py
 	$(BIN)/python benchmarks/imports.py
+	$(BIN)/python benchmarks/packing.py
+	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/search.py
 
 format: $(VENV)/.stamp-dev ## put the code into shape
 	$(BIN)/ruff check --fix .

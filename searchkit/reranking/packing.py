@@ -117,28 +117,39 @@ def kept_lengths(first: int, second: int, room: int) -> tuple[int, int]:
 
 
 def compose(template: PairTemplate, first: Ids, second: Ids, max_length: int) -> TokenPair:
-    """Join the ids of two texts as the tokenizer would, cut to ``max_length`` tokens.
+    """Join the ids of two texts as the tokenizer would, cut to ``max_length`` tokens; see `compose_all`."""
+    return compose_all(template, [(first, second)], max_length)[0]
+
+
+def compose_all(template: PairTemplate, pairs: Sequence[tuple[Ids, Ids]], max_length: int) -> list[TokenPair]:
+    """Join the ids of each query and text as the tokenizer would, cut to ``max_length`` tokens.
+
+    All pairs lie in one array, of which each holds a part: a hundred small arrays would cost more than the rest.
 
     Args:
         template: How the tokenizer joins.
-        first: Ids of the query without special tokens, shape ``(n,)``, int32.
-        second: Ids of the text without special tokens, shape ``(m,)``, int32.
+        pairs: Ids of queries and texts without special tokens, shape ``(n,)`` each, int32.
         max_length: Longest pair, special tokens included; more than ``template.special_count``.
     """
-    kept_first, kept_second = kept_lengths(len(first), len(second), max_length - template.special_count)
+    if not pairs:
+        return []
     t = template
-    ids = np.concatenate(
-        [
-            np.asarray(t.prefix, dtype=np.int32),
-            first[:kept_first],
-            np.asarray(t.middle, dtype=np.int32),
-            second[:kept_second],
-            np.asarray(t.suffix, dtype=np.int32),
-        ]
-    )
-    types = (*t.prefix_types, *[t.first_type] * kept_first, *t.middle_types, *[t.second_type] * kept_second)
-    type_ids = np.asarray((*types, *t.suffix_types), dtype=np.int32)
-    return TokenPair(ids, type_ids, len(second) - kept_second)
+    prefix, middle, suffix = (np.asarray(ids, dtype=np.int32) for ids in (t.prefix, t.middle, t.suffix))
+    room = max_length - t.special_count
+    kept = [kept_lengths(len(first), len(second), room) for first, second in pairs]
+    parts: list[Ids] = []
+    for (first, second), (kept_first, kept_second) in zip(pairs, kept, strict=True):
+        parts += (prefix, first[:kept_first], middle, second[:kept_second], suffix)
+    ids = np.concatenate(parts)
+    types = (*t.prefix_types, t.first_type, *t.middle_types, t.second_type, *t.suffix_types)
+    runs = np.ones((len(pairs), len(types)), dtype=np.int64)
+    runs[:, [len(t.prefix), len(t.prefix) + 1 + len(t.middle)]] = kept
+    type_ids = np.repeat(np.tile(np.asarray(types, dtype=np.int32), len(pairs)), runs.ravel())
+    ends = runs.sum(axis=1).cumsum().tolist()
+    return [
+        TokenPair(ids[start:end], type_ids[start:end], len(second) - kept_second)
+        for start, end, (_, second), (_, kept_second) in zip([0, *ends[:-1]], ends, pairs, kept, strict=True)
+    ]
 
 
 def pack(pairs: Sequence[TokenPair]) -> TokenBatch:

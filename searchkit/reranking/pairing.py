@@ -10,7 +10,7 @@ import numpy as np
 
 from searchkit.errors import ModelLoadError
 from searchkit.models.once import Once
-from searchkit.reranking.packing import Ids, PairTemplate, TokenPair, compose
+from searchkit.reranking.packing import Ids, PairTemplate, TokenPair, compose, compose_all
 from searchkit.reranking.stored_tokens import TokenCodec
 from searchkit.stages import Span
 
@@ -82,7 +82,7 @@ class PairTokenizer:
             return self._encode_whole(pairs)
         texts = [text for text in dict.fromkeys(text for pair in pairs for text in pair) if text not in known]
         ids = {**known, **dict(zip(texts, self.encode_texts(texts), strict=True))}
-        return [compose(self.template, ids[query], ids[text], self.max_length) for query, text in pairs]
+        return compose_all(self.template, [(ids[query], ids[text]) for query, text in pairs], self.max_length)
 
     def stored_ids(self, texts: Sequence[str], stored: Sequence[object]) -> dict[str, Ids]:
         """Return the ids of those texts whose stored string is right, see `TokenCodec`."""

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from searchkit.models.batching import token_budget_batches
 from searchkit.models.tokenizer import Padding
-from searchkit.reranking.packing import PairTemplate, TokenPair, compose, kept_lengths, pack
+from searchkit.reranking.packing import PairTemplate, TokenPair, compose, compose_all, kept_lengths, pack
 
 BERT = PairTemplate((2,), (3,), (3,), (0,), (0,), (1,), 0, 1)
 lengths = st.integers(0, 700)
@@ -42,6 +42,24 @@ def test_a_composed_pair_is_the_two_heads_between_the_special_tokens(first, seco
     assert pair.type_ids.tolist() == [0] * (kept_first + 2) + [1] * (kept_second + 1)
     assert pair.truncated_tokens == second - kept_second
     assert pair.ids.dtype == pair.type_ids.dtype == np.int32
+
+
+ROBERTA = PairTemplate((0,), (2, 2), (2,), (0,), (0, 0), (0,))
+BARE = PairTemplate((), (9,), (), (), (0,), (), 0, 1)
+
+
+@given(st.sampled_from([BERT, ROBERTA, BARE]), st.lists(st.tuples(lengths, lengths), max_size=12), st.integers(6, 600))
+def test_pairs_composed_together_are_those_composed_alone(template, sizes, max_length):
+    pairs = [(ids(first), ids(second, 1000)) for first, second in sizes]
+    together = compose_all(template, pairs, max_length)
+    assert len(together) == len(pairs)
+    for found, (first, second) in zip(together, pairs, strict=True):
+        kept_first, kept_second = kept_lengths(len(first), len(second), max_length - template.special_count)
+        middle = [*template.middle, *second[:kept_second], *template.suffix]
+        assert found.ids.tolist() == [*template.prefix, *first[:kept_first], *middle]
+        second_types = [*template.middle_types, *[template.second_type] * kept_second, *template.suffix_types]
+        assert found.type_ids.tolist() == [*template.prefix_types, *[template.first_type] * kept_first, *second_types]
+        assert found.truncated_tokens == len(second) - kept_second
 
 
 @given(st.lists(st.integers(0, 600), max_size=60), st.integers(1, 2048))
