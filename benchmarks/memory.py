@@ -69,10 +69,11 @@ def main() -> None:
         with Peak() as peak, ThreadPoolExecutor(options.callers) as callers:
             results = list(
                 callers.map(
-                    lambda query: kit.search(
-                        query, candidate_depth=options.candidates, mode="dense", deadline_s=options.deadline
+                    lambda query, wait: kit.search(
+                        query, candidate_depth=options.candidates, mode="dense", deadline_s=wait
                     ),
                     queries,
+                    [options.deadline + number / 2 for number in range(options.callers)],  # or all would order at once
                 )
             )
         seconds = time.perf_counter() - started
