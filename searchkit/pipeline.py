@@ -108,13 +108,8 @@ class TwoStagePipeline:
         use_blend = self._config.blend == "model"
         stages = self._second_stage.run(queries, requests, found.candidates, _for_stage_2(deadline), blend=use_blend)
         rerank = watch.lap() if shared.rerank else 0.0
-        cut = self._within(
-            deadline.earlier(-GRACE_S),
-            lambda: [
-                self._cut(stage, request, self._whole_texts) for stage, request in zip(stages, requests, strict=True)
-            ],
-            "the whole passages were read",
-        )
+        read = self._bounded(self._whole_texts, deadline.earlier(-GRACE_S))
+        cut = [self._cut(stage, request, read) for stage, request in zip(stages, requests, strict=True)]
         timings = Timings(encode=found.encode_ms, retrieve=found.retrieve_ms, rerank=rerank, total=watch.total())
         return [
             _result(query, request, stage, hits).model_copy(
@@ -147,6 +142,10 @@ class TwoStagePipeline:
         return _result(query, request, stage, hits).model_copy(
             update={"timings": timings, "reranker": self._reranker.name}
         )
+
+    def _bounded(self, read: WholeTexts, deadline: Deadline) -> WholeTexts:
+        """Return ``read`` with a deadline; ordering has none, since it cannot hang and the answer is at hand."""
+        return lambda found: self._within(deadline, lambda: read(found), "the whole passages were read")
 
     def _within(self, deadline: Deadline, work: Callable[[], T], what: str) -> T:
         try:

@@ -167,6 +167,13 @@ def test_whole_passages_that_do_not_arrive_are_a_timeout_at_the_deadline(bench):
     bench.assert_in_time(0.1)
 
 
+def test_hits_that_are_at_hand_are_returned_when_ordering_them_outlasts_the_deadline(bench, monkeypatch):
+    monkeypatch.setattr("searchkit.pipeline.GRACE_S", -60.0)  # the time for reading whole passages is over by then
+    result = bench.search(bench.pipeline(FakeReranker()), deadline_s=30.0)
+    assert result.status == "reranked"
+    assert len(result) > 0
+
+
 def test_a_model_that_is_still_being_looked_for_degrades_at_the_deadline(bench):
     class Elsewhere(FakeReranker):
         @property
