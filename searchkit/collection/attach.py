@@ -16,7 +16,8 @@ from searchkit.collection.attach_vectors import (
     is_same_bm25,
     stored_points,
 )
-from searchkit.collection.attached import AttachedCollection, Attachment
+from searchkit.collection.attached import AttachedCollection
+from searchkit.collection.attached_answers import Attachment
 from searchkit.collection.attached_writing import AttachedWriter
 from searchkit.collection.backends.client import MANIFEST_KEY
 from searchkit.collection.backends.client_calls import ClientCalls

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from qdrant_client import QdrantClient, models
 
-from searchkit.collection.attached import plain_id
+from searchkit.collection.attached_answers import plain_id
 from searchkit.collection.backends.client_calls import ClientCalls
 from searchkit.collection.layout_payloads import encoded_text
 from searchkit.collection.layouts import DenseVector, Layout, Payload

@@ -3,49 +3,26 @@
 from __future__ import annotations
 
 import copy
-import logging
 import math
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from qdrant_client import QdrantClient, models
 
+from searchkit.collection.attached_answers import DENSE, SPARSE, Answers, Attachment, plain_id
 from searchkit.collection.attached_filters import native_filter, rendered
 from searchkit.collection.attached_writing import AttachedWriter
 from searchkit.collection.backends.base import SCAN_PAGE
 from searchkit.collection.backends.client_calls import ClientCalls
 from searchkit.collection.backends.client_connection import is_local
 from searchkit.collection.backends.client_requests import rarity_within
-from searchkit.collection.fusion import Fused, Leg, fuse, rank_leg
-from searchkit.collection.layouts import DenseVector, Layout
 from searchkit.collection.passages import RecordStream, check_selection, checked_ids
-from searchkit.collection.schema import point_id
 from searchkit.collection.scope import EVERYTHING, Scope
 from searchkit.config import SearchKitConfig
 from searchkit.errors import CollectionError, RetrievalError
-from searchkit.stages import Candidate, RetrievalRequest, Window
-from searchkit.types import AddReport, Passage, PassageId, RetrievalEvidence
-
-logger = logging.getLogger(__name__)
-
-DENSE, SPARSE = "dense", "sparse"
-
-
-@dataclass(frozen=True, slots=True)
-class Attachment:
-    """What was found out about a collection.
-
-    Attributes:
-        layout: How its payloads are laid out.
-        dense: The dense vector to search in.
-        sparse_name: The BM25 vector to search in, ``None`` if there is none.
-    """
-
-    layout: Layout
-    dense: DenseVector
-    sparse_name: str | None
+from searchkit.stages import Candidate, RetrievalRequest
+from searchkit.types import AddReport, Passage, PassageId
 
 
 class AttachedCollection:
@@ -79,6 +56,7 @@ class AttachedCollection:
         self._config = config
         self._owns_client = owns_client
         self._writer = writer
+        self._answers = Answers(name, attachment, config.fusion)
         # The local mode searches exactly, and warns about parameters that mean nothing to it.
         self._params = None if is_local(client) else models.SearchParams(hnsw_ef=config.hnsw.ef_search)
         self._scope = EVERYTHING
@@ -167,7 +145,7 @@ class AttachedCollection:
     def get(self, ids: Sequence[PassageId]) -> list[Passage]:
         """Return the passages with these ids, in the order asked; unknown ids and points without text are left out."""
         records = self._records(ids)
-        read = (self._passage(plain_id(record.id), record.payload or {}) for record in records)
+        read = (self._answers.passage(plain_id(record.id), record.payload or {}) for record in records)
         known = {one.id: one for one in read if one is not None and self._scope.admits(one.metadata)}
         wanted = ids if self._found.layout.id_key is not None else [_canonical(one) for one in ids]
         return [known[one] for one in wanted if one in known]
@@ -194,7 +172,7 @@ class AttachedCollection:
             raise RetrievalError(f"cannot search {self._name}: {len(found)} answers came for {len(queries)} searches")
         answers = iter(found)
         return [
-            self._candidates(request, {leg: next(answers).points for leg in per_request})
+            self._answers.candidates(request.depth, {leg: next(answers).points for leg in per_request}, self._scope)
             for request, per_request in zip(requests, legs, strict=True)
         ]
 
@@ -223,56 +201,6 @@ class AttachedCollection:
             params = rarity_within(corpus)
             legs[SPARSE] = models.QueryRequest(query=words, using=self._found.sparse_name, params=params, **shared)
         return legs
-
-    def _candidates(
-        self, request: RetrievalRequest, answers: Mapping[str, Sequence[models.ScoredPoint]]
-    ) -> list[Candidate]:
-        if not answers:
-            return []
-        payloads = {plain_id(point.id): point.payload or {} for points in answers.values() for point in points}
-        # Fusion counts in keys of ours: numbered by id, so that ties fall the same way every time.
-        points = sorted(payloads, key=_by_id)
-        keys = {point: key for key, point in enumerate(points)}
-        legs = {leg: self._ranked(leg, found, keys) for leg, found in answers.items()}
-        fused = fuse(list(legs.values()), self._config.fusion.k, request.depth, 1)
-        candidates: list[Candidate] = []
-        for one in fused:
-            point = points[one.key]
-            passage = self._passage(point, payloads[point])
-            if passage is not None and passage.id is not None and self._scope.admits(passage.metadata):
-                evidence = self._evidence(len(candidates) + 1, one, legs)
-                window = Window(0, 1, 0, len(passage.text))
-                candidates.append(Candidate(passage.id, passage.text, passage.metadata, window, evidence))
-        return candidates
-
-    def _ranked(self, leg: str, found: Sequence[models.ScoredPoint], keys: Mapping[PassageId, int]) -> Leg:
-        fusion = self._config.fusion
-        weight = fusion.dense_weight if leg == DENSE else fusion.sparse_weight
-        # Qdrant returns a distance for these two, lower is better.
-        sign = -1.0 if leg == DENSE and self._found.dense.distance in {"Euclid", "Manhattan"} else 1.0
-        return rank_leg([(point_id(keys[plain_id(point.id)]), sign * point.score) for point in found], weight)
-
-    def _evidence(self, rank: int, fused: Fused, legs: Mapping[str, Leg]) -> RetrievalEvidence:
-        dense, sparse = legs.get(DENSE, Leg(0.0)), legs.get(SPARSE, Leg(0.0))
-        is_cosine = self._found.dense.distance == "Cosine"
-        return RetrievalEvidence(
-            rank=rank,
-            fused_score=fused.score,
-            dense_score=dense.scores.get(fused.key) if is_cosine else None,
-            dense_rank=dense.ranks.get(fused.key),
-            sparse_score=sparse.scores.get(fused.key),
-            sparse_rank=sparse.ranks.get(fused.key),
-        )
-
-    def _passage(self, point: PassageId, payload: Mapping[str, Any]) -> Passage | None:
-        layout = self._found.layout
-        text = layout.text_of(payload, point)
-        if text is None:
-            logger.warning(
-                "collection %r: point %r has no text where a %s layout keeps it", self._name, point, layout.name
-            )
-            return None
-        return Passage(text=text, id=layout.id_of(payload, point), metadata=layout.metadata_of(payload))
 
     def _records(self, ids: Sequence[PassageId]) -> list[models.Record]:
         key = self._found.layout.id_key
@@ -317,15 +245,6 @@ class AttachedCollection:
                 " attach it with read_only=False, or add the passages to a SearchKit of your own"
             )
         return self._writer
-
-
-def plain_id(point: int | str | uuid.UUID) -> PassageId:
-    """Return a point id of the client's as a passage id."""
-    return str(point) if isinstance(point, uuid.UUID) else point
-
-
-def _by_id(point: PassageId) -> tuple[str, str]:
-    return type(point).__name__, str(point).zfill(20)
 
 
 def _canonical(one: PassageId) -> PassageId | None:

@@ -342,6 +342,15 @@ def test_a_server_that_is_not_there_is_a_clear_error() -> None:
         SearchKit.attach("theirs", url="http://127.0.0.1:9", encoder=FakeEncoder(), reranker=FakeReranker())
 
 
+def test_a_client_of_ours_is_closed_where_attaching_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[bool] = []
+    close = QdrantClient.close
+    monkeypatch.setattr(QdrantClient, "close", lambda client, *rest: (closed.append(True), close(client, *rest)))
+    with pytest.raises(CollectionError):
+        SearchKit.attach("theirs", url="http://127.0.0.1:9", encoder=FakeEncoder(), reranker=FakeReranker())
+    assert closed == [True]
+
+
 def test_the_callers_client_stays_open(client: QdrantClient) -> None:
     write(client, LAYOUTS["langchain"][0])
     kit = attach(client)
