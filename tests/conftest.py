@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import string
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-SoakScale = Callable[[int, int], int]
-
-
-@pytest.fixture(scope="session")
-def soak_scale() -> SoakScale:
-    """Call it with two counts for the one to use: the first in `make test`, the second in `make soak`."""
-    is_soak = bool(os.environ.get("SEARCHKIT_SOAK"))
-    return lambda reduced, full: full if is_soak else reduced
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -17,6 +17,7 @@ from searchkit.collection import Collection, open_collection
 from searchkit.config import SearchKitConfig
 from searchkit.stages import Candidate, RetrievalRequest
 from searchkit.testing import FakeEncoder, FakeSparseEncoder
+from tests.wire.grpc_server import GrpcServer
 from tests.wire.server import WireServer
 
 
@@ -26,6 +27,7 @@ class Place:
 
     kind: str
     arguments: dict[str, Any]
+    settings: dict[str, Any] = field(default_factory=dict)
     opened: list[Collection] = field(default_factory=list)
 
     def open(self, name: str = "things", **changes: Any) -> Collection:
@@ -39,7 +41,7 @@ class Place:
             **self.arguments,
             encoder=encoder,
             sparse_encoder=sparse,
-            config=SearchKitConfig.model_validate(changes),
+            config=SearchKitConfig.model_validate(self.settings | changes),
             token_reader=token_reader,
         )
         self.opened.append(collection)
@@ -62,13 +64,30 @@ class ServerPlace(Place):
 
 QDRANT_URL = os.environ.get("QDRANT_URL")
 SERVER = [pytest.param("server", marks=pytest.mark.server)] if QDRANT_URL else []
-BACKENDS = ["embedded", "memory", "wire", *SERVER]
+BACKENDS = ["embedded", "memory", "wire", pytest.param("grpc", marks=pytest.mark.soak), *SERVER]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave gRPC to `make soak`: it differs from REST in the client alone, and tests/integration holds its edges."""
+    if not config.getoption("--soak"):
+        items[:] = [item for item in items if _place_of(item) != "grpc"]
+
+
+def _place_of(item: pytest.Item) -> object:
+    return item.callspec.params.get("place") if hasattr(item, "callspec") else None
 
 
 @pytest.fixture(scope="session")
 def wire_server() -> Iterator[WireServer]:
     """A server on a real socket that all tests share; see tests/wire."""
     with WireServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def grpc_server(wire_server: WireServer) -> Iterator[GrpcServer]:
+    """The same server over gRPC."""
+    with GrpcServer(wire_server.store) as server:
         yield server
 
 
@@ -79,7 +98,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     for collection in where.opened:
         collection.close()
     client = where.arguments.get("client")
-    if request.param in {"server", "wire"}:
+    if request.param in {"server", "wire", "grpc"}:
         with closing(QdrantClient(url=where.arguments["url"], check_compatibility=False)) as cleaner:
             for name in {collection.name for collection in where.opened}:
                 cleaner.delete_collection(name)
@@ -92,7 +111,13 @@ def _place(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Place:
         return Place(kind, {"path": tmp_path / "data"})
     if kind == "memory":
         return Place(kind, {"client": QdrantClient(":memory:")})
-    return ServerPlace(kind, {"url": request.getfixturevalue("wire_server").url if kind == "wire" else QDRANT_URL})
+    if kind == "server":
+        return ServerPlace(kind, {"url": QDRANT_URL})
+    settings = {}
+    if kind == "grpc":
+        port = request.getfixturevalue("grpc_server").port
+        settings = {"server": {"prefer_grpc": True, "grpc_port": port, "pool_size": 1}}
+    return ServerPlace(kind, {"url": request.getfixturevalue("wire_server").url}, settings)
 
 
 @pytest.fixture

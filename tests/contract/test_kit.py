@@ -28,7 +28,7 @@ def make_kit(place):
     opened = []
 
     def make(name="kit", **settings):
-        config = SearchKitConfig.model_validate({"windows": {"overlap_tokens": 4}} | settings)
+        config = SearchKitConfig.model_validate({"windows": {"overlap_tokens": 4}} | place.settings | settings)
         kit = SearchKit(
             place.scoped(name),
             **place.arguments,

@@ -181,11 +181,12 @@ class Filters:
         return models.FieldCondition(key=key, range=models.Range(gte=self.draw.choice([0, 1, 2020])))
 
 
-def test_no_generated_filter_leaves_its_scope(place, world, soak_scale):
+@pytest.mark.soak
+def test_no_generated_filter_leaves_its_scope(place, world, soak_count):
     filters = Filters(7, world.points())
     draw = random.Random(8)
     found = 0
-    count = soak_scale(20, 2_000) if "url" in place.arguments else soak_scale(100, 10_000)
+    count = soak_count(full=2_000, reduced=20) if "url" in place.arguments else soak_count(full=10_000, reduced=100)
     for number in range(count):
         tenant = draw.choice(TENANTS)
         condition = filters.any()

@@ -10,6 +10,7 @@ import pickle
 import threading
 import time
 
+import grpc
 import pytest
 from pydantic import SecretStr
 from qdrant_client import QdrantClient, models
@@ -26,8 +27,10 @@ from searchkit.errors import (
     RetrievalError,
     RetrievalTimeoutError,
 )
+from searchkit.stages import RetrievalRequest
 from searchkit.testing import FakeEncoder, FakeReranker, FakeSparseEncoder
 from tests.wire import store
+from tests.wire.grpc_server import GrpcServer
 from tests.wire.proxy import FaultyProxy
 from tests.wire.server import WireServer
 
@@ -517,6 +520,80 @@ def test_a_search_ends_at_its_deadline_and_leaves_no_request_behind(server):
             assert time.monotonic() < end
             time.sleep(0.01)
         kit.close()
+
+
+# gRPC
+
+
+@pytest.fixture
+def over_grpc(open_at):
+    """Open a collection whose points go over gRPC; gives the server and what opens."""
+    with WireServer(is_strict=True) as rest, GrpcServer(rest.store, "canary-key") as made:
+        grpc_settings = FAST | {"prefer_grpc": True, "grpc_port": made.port, "pool_size": 1}
+
+        def open_it(**changes):
+            return open_at(rest, **({"api_key": "canary-key", "server": grpc_settings} | changes))
+
+        yield made, open_it
+
+
+def test_everything_goes_over_grpc(over_grpc):
+    server, open_it = over_grpc
+    collection = open_it(filter_fields={"n": "integer"})
+    collection.add(PASSAGES)
+    assert (collection.count(), collection.count({"n": {"gte": 8}})) == (10, 2)
+    assert [passage.text for passage in collection.get([3])] == ["text number 3"]
+    dense = FakeEncoder(64).encode_queries(["text number 3"])[0]
+    [found] = collection.retrieve([RetrievalRequest(depth=3, dense=dense)])
+    assert found[0].id == 3
+    assert collection.delete(filter={"n": 3}) == 1
+    assert open_it().count() == 9
+    assert {"Create", "Get", "CreateFieldIndex", "Upsert", "Count", "QueryBatch", "Scroll", "Delete"} <= {
+        *server.methods
+    }
+
+
+def test_transient_codes_of_grpc_are_repeated_and_others_are_not(over_grpc):
+    server, open_it = over_grpc
+    collection = open_it()
+    collection.add(PASSAGES)
+    server.planned = [("Count", grpc.StatusCode.UNAVAILABLE, "down"), ("Count", grpc.StatusCode.INTERNAL, "panic")]
+    assert collection.count() == 10
+    server.planned = [("Count", grpc.StatusCode.FAILED_PRECONDITION, "no")] * 2
+    with pytest.raises(RetrievalError, match=r"FAILED_PRECONDITION \[no\]"):
+        collection.count()
+    assert len(server.planned) == 1
+
+
+def test_a_missing_index_over_grpc_is_the_setting_to_make(over_grpc):
+    _, open_it = over_grpc
+    collection = open_it()
+    collection.add(PASSAGES)
+    with pytest.raises(ConfigError, match=r"SearchKitConfig\(filter_fields=\{'lang': 'keyword'\}\)"):
+        collection.count({"lang": "en"})
+
+
+def test_a_wrong_key_over_grpc_is_said_to_be_wrong(over_grpc):
+    _, open_it = over_grpc
+    with pytest.raises(CollectionError, match="refuses the API key"):
+        open_it(api_key="another")
+
+
+def test_a_request_that_is_too_large_over_grpc_is_halved(over_grpc):
+    server, open_it = over_grpc
+    collection = open_it()
+    collection.add(PASSAGES[:1])
+    server.planned = [
+        ("Upsert", grpc.StatusCode.OUT_OF_RANGE, "Error, decoded message length too large: found 9 bytes")
+    ]
+    assert collection.add(PASSAGES).added == 9
+    assert server.methods.count("Upsert") == 4
+
+
+def test_no_server_over_grpc_is_named(open_at, server):
+    settings = {"prefer_grpc": True, "grpc_port": 1, "retry": {"attempts": 1}}
+    with pytest.raises(RetrievalError, match="UNAVAILABLE"):
+        open_at(server, server=settings)
 
 
 # Attached collections

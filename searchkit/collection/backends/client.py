@@ -168,8 +168,14 @@ class ClientBackend:
             models.SetPayloadOperation(set_payload=models.SetPayload(payload=dict(fields), points=[uuid_text(point)]))
             for point, fields in payloads.items()
         ]
-        # The operations are carried out in order: when the last is done, all are.
-        self._write("write to", lambda: self._client.batch_update_points(self._name, operations, wait=True)[-1])
+
+        def send() -> models.UpdateResult:
+            results = self._client.batch_update_points(self._name, operations, wait=True)
+            if not results:
+                raise RetrievalError(f"cannot write to {self.location}: the answer is empty; check the url")
+            return results[-1]  # the operations are carried out in order: when the last is done, all are
+
+        self._write("write to", send)
 
     def existing(self, points: Sequence[int]) -> list[int]:
         """Return those of ``points`` that are there."""
