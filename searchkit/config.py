@@ -269,6 +269,8 @@ class SearchKitConfig(Frozen):
         on_rerank_error: "degrade" answers in first-stage order and says so; "raise" raises the error.
         timeout_s: Seconds that one request to a Qdrant server may take, from its first byte to the answer's last.
         server: Connection to a Qdrant server or cluster, and how it keeps a new collection.
+        trace_texts: Whether OpenTelemetry spans carry the texts of queries, criteria, hits and errors; without it they
+            carry counts, names and times alone.
         vector_name: Name of the dense vector in the collection.
         sparse_vector_name: Name of the BM25 vector.
     """
@@ -287,5 +289,6 @@ class SearchKitConfig(Frozen):
     on_rerank_error: Literal["degrade", "raise"] = "degrade"
     timeout_s: float = Field(default=30.0, gt=0)
     server: ServerConfig = ServerConfig()
+    trace_texts: bool = False
     vector_name: str = Field(default="dense", min_length=1)
     sparse_vector_name: str = Field(default="bm25", min_length=1)

@@ -93,3 +93,12 @@ class ModelLoadError(RerankError):
 
 class DeviceMemoryError(RerankError):
     """The device ran out of memory even at the smallest batch."""
+
+
+def error_classes(error: BaseException) -> str:
+    """Return the class of an error and those of its causes, for a log: messages may quote texts, classes do not."""
+    names = [type(error).__name__]
+    while (cause := error.__cause__) is not None and len(names) < 8:
+        names.append(type(cause).__name__)
+        error = cause
+    return " from ".join(names)

@@ -16,6 +16,7 @@ from searchkit.errors import RetrievalTimeoutError
 from searchkit.request import SearchRequest
 from searchkit.second_stage import Outcome, SecondStage
 from searchkit.stages import Candidate, Encoder, Reranker, RetrievalRequest, Retriever, SparseEncoder
+from searchkit.telemetry import Account, Telemetry
 from searchkit.types import Hit, PassageId, SearchMode, SearchResult, Timings
 
 T = TypeVar("T")
@@ -84,6 +85,7 @@ class TwoStagePipeline:
         self._whole_texts = whole_texts
         self._config = config
         self._threads = BoundedThreads()
+        self._telemetry = Telemetry(with_texts=config.trace_texts)
         self._second_stage = SecondStage(reranker, config, self._threads)
 
     def over(self, retriever: Retriever, reranker: Reranker, whole_texts: WholeTexts) -> TwoStagePipeline:
@@ -101,17 +103,24 @@ class TwoStagePipeline:
         Raises:
             RetrievalTimeoutError: The deadline passed before stage 1 was done.
         """
+        with self._telemetry.search(queries, requests, mode=requests[0].mode) as account:
+            return self._search(queries, requests, account)
+
+    def _search(
+        self, queries: Sequence[str], requests: Sequence[SearchRequest], account: Account
+    ) -> list[SearchResult]:
         shared = requests[0]
         deadline, watch = Deadline.after(shared.deadline_s), Stopwatch()
         found = self._within(deadline, lambda: self._first_stage(queries, shared), "the candidates were found")
         watch.lap()
         use_blend = self._config.blend == "model"
-        stages = self._second_stage.run(queries, requests, found.candidates, _for_stage_2(deadline), blend=use_blend)
+        stages = self._rerank(queries, requests, found.candidates, deadline, blend=use_blend)
         rerank = watch.lap() if shared.rerank else 0.0
         read = self._bounded(self._whole_texts, deadline.earlier(-GRACE_S))
         cut = [self._cut(stage, request, read) for stage, request in zip(stages, requests, strict=True)]
         timings = Timings(encode=found.encode_ms, retrieve=found.retrieve_ms, rerank=rerank, total=watch.total())
-        return [
+        account.reason_kinds = [stage.reason_kind for stage in stages]
+        account.results = results = [
             _result(query, request, stage, hits).model_copy(
                 update={
                     "mode": shared.mode,
@@ -124,6 +133,7 @@ class TwoStagePipeline:
                 queries, requests, stages, cut, found.unseen_tokens, strict=True
             )
         ]
+        return results
 
     def rerank(self, query: str, request: SearchRequest, candidates: Sequence[Candidate]) -> SearchResult:
         """Run stage 2 alone; the score is the calibrated second stage, whatever blend the model carries.
@@ -133,15 +143,37 @@ class TwoStagePipeline:
             request: The caller's arguments.
             candidates: Whole passages, best first.
         """
-        deadline, watch = Deadline.after(request.deadline_s), Stopwatch()
-        stage = self._second_stage.run([query], [request], [candidates], _for_stage_2(deadline), blend=False)[0]
-        rerank = watch.lap()
-        texts = {candidate.passage: candidate.text for candidate in candidates}
-        hits = self._cut(stage, request, lambda _: texts)
-        timings = Timings(rerank=rerank, total=watch.total())
-        return _result(query, request, stage, hits).model_copy(
-            update={"timings": timings, "reranker": self._reranker.name}
-        )
+        with self._telemetry.search([query], [request], mode=None) as account:
+            deadline, watch = Deadline.after(request.deadline_s), Stopwatch()
+            stage = self._rerank([query], [request], [candidates], deadline, blend=False)[0]
+            rerank = watch.lap()
+            texts = {candidate.passage: candidate.text for candidate in candidates}
+            hits = self._cut(stage, request, lambda _: texts)
+            timings = Timings(rerank=rerank, total=watch.total())
+            result = _result(query, request, stage, hits).model_copy(
+                update={"timings": timings, "reranker": self._reranker.name}
+            )
+            account.results, account.reason_kinds = [result], [stage.reason_kind]
+            return result
+
+    def _rerank(
+        self,
+        queries: Sequence[str],
+        requests: Sequence[SearchRequest],
+        candidates: Sequence[Sequence[Candidate]],
+        deadline: Deadline,
+        *,
+        blend: bool,
+    ) -> list[Outcome]:
+        until = _for_stage_2(deadline)
+        if not requests[0].rerank:
+            return self._second_stage.run(queries, requests, candidates, until, blend=blend)
+        with self._telemetry.stage("rerank") as facts:
+            stages = self._second_stage.run(queries, requests, candidates, until, blend=blend)
+            facts["window_count"] = sum(len(found) for found in candidates)
+            facts["engine"], facts["queue_s"] = stages[0].engine, stages[0].queue_s
+            facts["reason_kind"] = stages[0].reason_kind
+            return stages
 
     def _bounded(self, read: WholeTexts, deadline: Deadline) -> WholeTexts:
         """Return ``read`` with a deadline; ordering has none, since it cannot hang and the answer is at hand."""
@@ -158,10 +190,15 @@ class TwoStagePipeline:
 
     def _first_stage(self, queries: Sequence[str], request: SearchRequest) -> _FirstStage:
         watch = Stopwatch()
-        plans = self._encode(queries, request)
-        unseen = [self._query_truncation(query, request.mode) for query in queries]
+        with self._telemetry.stage("encode") as facts:
+            facts["query_count"] = len(queries)
+            plans = self._encode(queries, request)
+            unseen = [self._query_truncation(query, request.mode) for query in queries]
         encode = watch.lap()
-        candidates = self._retriever.retrieve(plans)
+        with self._telemetry.stage("retrieve") as facts:
+            facts["candidate_depth"] = request.candidate_depth
+            candidates = self._retriever.retrieve(plans)
+            facts["window_count"] = sum(len(found) for found in candidates)
         return _FirstStage(candidates, unseen, encode, watch.lap())
 
     def _encode(self, queries: Sequence[str], request: SearchRequest) -> list[RetrievalRequest]:

@@ -14,7 +14,7 @@ from searchkit.assembly import Ranked, first_stage_order, one_per_group, reranke
 from searchkit.bounded import BoundedThreads, StillRunningError
 from searchkit.config import AdaptiveDepthConfig, Blend, RerankerProfile, SearchKitConfig
 from searchkit.deadline import Deadline
-from searchkit.errors import ModelLoadError, RerankError
+from searchkit.errors import ModelLoadError, RerankError, error_classes
 from searchkit.request import SearchRequest
 from searchkit.reranking.adaptive import expected_missed
 from searchkit.reranking.scheduler import ScheduledReranker
@@ -38,6 +38,8 @@ class Outcome:
         cached_count: Windows whose score was known before.
         tokens_used: Windows whose stored token ids were used.
         tokens_refused: Windows whose stored token ids were not right for the model or the text.
+        reason_kind: ``reason`` in a word: "deadline", "adaptive_depth", or the class of the error.
+        queue_s: Seconds that the query's pairs waited for the model, if that is known.
     """
 
     entries: list[Ranked]
@@ -48,6 +50,8 @@ class Outcome:
     cached_count: int = 0
     tokens_used: int = 0
     tokens_refused: int = 0
+    reason_kind: str | None = None
+    queue_s: float | None = None
 
 
 @dataclass(slots=True)
@@ -61,6 +65,7 @@ class _Task:
         stretches: Rows still to be scored, in the order they are sent; cut where adaptive depth may stop.
         scores: What is known so far.
         is_settled: Whether the rows that are left need no score.
+        queue_s: Seconds that its pairs waited for the model, if that is known.
     """
 
     query: str
@@ -69,6 +74,7 @@ class _Task:
     stretches: list[list[int]]
     scores: PairScores = field(init=False)
     is_settled: bool = False
+    queue_s: float | None = None
 
     def __post_init__(self) -> None:
         count = len(self.candidates)
@@ -149,8 +155,10 @@ class SecondStage:
         except RerankError as error:
             if self._config.on_rerank_error == "raise":
                 raise
-            logger.warning("stage 2 failed, answering in first-stage order: %s", error, exc_info=True)
-            return _degraded(candidates, f"{type(error).__name__}: {error}")
+            # Messages of foreign models may quote what they read.
+            logger.warning("stage 2 failed, answering in first-stage order: %s", error_classes(error))
+            logger.debug("stage 2 failed: %s", error, exc_info=True)
+            return _degraded(candidates, f"{type(error).__name__}: {error}", type(error).__name__)
 
     def _outcomes(
         self,
@@ -212,6 +220,9 @@ class SecondStage:
             pairs = [(going[number].query, going[number].candidates[row]) for _, number, row in rows]
             scores = self._scored(pairs, deadline)
             engine = scores.engine or engine
+            if scores.queue_s is not None:
+                for task in going:
+                    task.queue_s = (task.queue_s or 0.0) + scores.queue_s
             for place, (_, number, row) in enumerate(rows):
                 going[number].record(row, scores, place)
             if np.isnan(scores.logits).any():
@@ -257,11 +268,12 @@ def _outcome(task: _Task, profile: RerankerProfile, engine: str, *, blend: bool)
     if task.left and task.left == total:
         return _degraded([task.candidates], "the deadline passed before stage 2 scored anything")[0]
     status: SearchStatus = "reranked"
-    reason = None
+    reason = kind = None
     if task.left and task.is_settled:
+        kind = "adaptive_depth"
         reason = f"stage 2 stopped after {total - task.left} of {total} windows: the rest is unlikely to be a hit"
     elif task.left:
-        status = "partial"
+        status, kind = "partial", "deadline"
         reason = f"the deadline stopped stage 2 after {total - task.left} of {total} windows"
     return Outcome(
         reranked_order(task.candidates, task.scores, profile, blend=blend),
@@ -272,11 +284,13 @@ def _outcome(task: _Task, profile: RerankerProfile, engine: str, *, blend: bool)
         0 if task.scores.cached is None else int(task.scores.cached.sum()),
         task.uses(TokenUse.USED),
         task.uses(TokenUse.REFUSED),
+        kind,
+        task.queue_s,
     )
 
 
-def _degraded(candidates: Sequence[Sequence[Candidate]], reason: str) -> list[Outcome]:
-    return [Outcome(first_stage_order(found), "degraded", reason) for found in candidates]
+def _degraded(candidates: Sequence[Sequence[Candidate]], reason: str, kind: str = "deadline") -> list[Outcome]:
+    return [Outcome(first_stage_order(found), "degraded", reason, reason_kind=kind) for found in candidates]
 
 
 def _in_words(blend: Blend) -> str:

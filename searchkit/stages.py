@@ -179,6 +179,7 @@ class PairScores:
         cached: Which scores were known before, shape ``(n,)``, bool; ``None`` if the reranker remembers none.
         token_use: What became of the stored token ids of each text, shape ``(n,)``, int8, values of `TokenUse`;
             ``None`` if the reranker reads none.
+        queue_s: Seconds until the model began with these pairs; ``None`` if it was not asked, or is not shared.
     """
 
     logits: NDArray[np.float32]
@@ -186,6 +187,7 @@ class PairScores:
     engine: str
     cached: NDArray[np.bool_] | None = None
     token_use: NDArray[np.int8] | None = None
+    queue_s: float | None = None
 
 
 class TokenUse(IntEnum):

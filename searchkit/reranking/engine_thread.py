@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from searchkit.deadline import Deadline
-from searchkit.errors import DeviceMemoryError, RerankError
+from searchkit.errors import DeviceMemoryError, RerankError, error_classes
 from searchkit.reranking.pair_queue import Cell, Chunk, PairQueue, Ticket, by_ticket, halved
 from searchkit.stages import PairScores, Reranker, TokenReader
 
@@ -165,7 +165,8 @@ class EngineThread:
             while chunks := self._next_batch(worker):
                 self._work_off(worker, chunks)
         except BaseException as error:  # a SystemExit from a model must not leave callers waiting
-            logger.exception("the engine thread ended; the next call starts another")
+            logger.error("the engine thread ended with %s; the next call starts one", error_classes(error))  # noqa: TRY400
+            logger.debug("the engine thread ended", exc_info=True)
             with self._lock:
                 if self._worker is worker:
                     self._worker = None
@@ -182,6 +183,8 @@ class EngineThread:
                 chunks = self._queue.take(budget, max(1, budget // 2))
                 if chunks:
                     worker.cells = [cell for chunk in chunks for cell in chunk.cells]
+                    for chunk in chunks:
+                        chunk.ticket.begin()
                     return chunks
                 if not self._has_work.wait(self._limits.idle_s) and not len(self._queue):
                     self._worker = None
@@ -212,10 +215,11 @@ class EngineThread:
         """Score the cells of a part and settle them; where that fails, return what to try instead."""
         try:
             scores = self._call(worker, cells, _latest([chunk.ticket for chunk in part]))
-        except Exception as error:  # noqa: BLE001  # whatever a model raises belongs to the callers
+        except Exception as error:  # whatever a model raises belongs to the callers
             smaller = self._smaller(part, error)
             if smaller:
-                logger.warning("an engine call of %d pairs failed, trying again in parts: %r", len(cells), error)
+                logger.warning("%d pairs failed with %s, trying again in parts", len(cells), error_classes(error))
+                logger.debug("an engine call failed", exc_info=error)
             else:
                 with self._lock:
                     self._queue.fail(cells, error)

@@ -1,12 +1,14 @@
 """Which pairs the engine scores next: callers merged, equal pairs shared, large requests cut, nobody starved.
 
-No threads and no clock of its own: the caller holds a lock around every call (`searchkit.reranking.engine_thread`).
+No threads of its own, and no clock but for how long a ticket waited: the caller holds a lock around every call
+(`searchkit.reranking.engine_thread`).
 """
 
 from __future__ import annotations
 
 import math
 import threading
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -53,11 +55,20 @@ class Ticket:
         self.rows_left = 0
         self.cells: list[Cell] = []
         self.todo: deque[Cell] = deque()
+        self.queue_s: float | None = None
+        self._made_at = time.monotonic()
+
+    def begin(self) -> None:
+        """Note that the engine is about to score the first of its pairs."""
+        if self.queue_s is None:
+            self.queue_s = time.monotonic() - self._made_at
 
     def scores(self) -> PairScores:
         """Return what has been scored so far; NaN marks the rest."""
         use = None if self.tokens is None else self.token_use.copy()
-        return PairScores(self.logits.copy(), self.truncated_tokens.copy(), self.engine, token_use=use)
+        return PairScores(
+            self.logits.copy(), self.truncated_tokens.copy(), self.engine, token_use=use, queue_s=self.queue_s
+        )
 
     def record(self, row: int, logit: float, truncated: int, use: int, engine: str) -> None:
         """Enter the score of one row."""
