@@ -3,7 +3,7 @@
 python -m benchmarks.default_model.measure MODEL STORE OUT.json FOLDER [FOLDER ...] [--queries 60] [--precision bf16]
 
 STORE keeps the indexed collections, so that the next model need not wait for the encoder. OUT.json is what
-`benchmarks.default_model.profile` fits calibration and blend on; the table goes to the screen.
+`benchmarks.default_model.fit_profile` fits calibration and blend on; the table goes to the screen.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.default_model.half import HalfReranker
 from searchkit import CrossEncoderReranker, SearchKit, SearchKitConfig, SentenceEncoder
 from searchkit.cli.stdlib import standard_library_passages
 from searchkit.evaluation import JudgedQueries, Run, ScoredPassage, evaluate, read_corpus, read_judged
@@ -130,8 +131,8 @@ def main() -> None:
     parser.add_argument("--no-criteria", action="store_true")
     parser.add_argument("--criteria-file", type=lambda path: json.loads(Path(path).read_text(encoding="utf-8")))
     options = parser.parse_args()
-    engine = "torch" if options.precision == "bf16" else "auto"
-    reranker = CrossEncoderReranker(options.model, engine=engine, device="cpu", precision=options.precision)
+    kind = HalfReranker if options.precision == "bf16" else CrossEncoderReranker
+    reranker = kind(options.model, device="cpu", engine="torch" if options.precision == "bf16" else "auto")
     found = {folder.name: measure(folder, options.store, reranker, options) for folder in options.folders}
     options.out.write_text(json.dumps(found), encoding="utf-8")
     print(table(found))
