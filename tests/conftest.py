@@ -112,6 +112,9 @@ def _config(architecture: str, overrides: dict[str, Any]) -> Any:
     if architecture == "modernbert":
         special = {"pad_token_id": 0, "cls_token_id": 2, "sep_token_id": 3, "bos_token_id": 2, "eos_token_id": 3}
         return t.ModernBertConfig(**{**_SIZES, **special, "vocab_size": 200, "local_attention": 16, **overrides})
+    if architecture == "gte":
+        rope = {"rope_type": "default", "rope_theta": 20_000.0}
+        return t.GteConfig(**{**_BERT, "vocab_size": 200, "pad_token_id": 0, "rope_parameters": rope, **overrides})
     if architecture == "deberta-v2":
         relative = {"relative_attention": True, "pos_att_type": ["p2c", "c2p"], "position_buckets": 32}
         return t.DebertaV2Config(**{**_BERT, **relative, "vocab_size": 200, "type_vocab_size": 0, **overrides})

@@ -165,3 +165,18 @@ def pack(pairs: Sequence[TokenPair]) -> TokenBatch:
         type_ids=np.concatenate([pair.type_ids for pair in pairs]),
         starts=starts,
     )
+
+
+def select(batch: TokenBatch, rows: NDArray[np.int64]) -> TokenBatch:
+    """Return some pairs of a batch, in the order of ``rows``; at least one."""
+    spans = [slice(int(batch.starts[row]), int(batch.starts[row + 1])) for row in rows]
+    return pack([TokenPair(batch.ids[span], batch.type_ids[span]) for span in spans])
+
+
+def length_classes(lengths: NDArray[np.int64], step: int) -> list[NDArray[np.int64]]:
+    """Return the rows of each class of lengths, longest first: lengths that are equal when rounded up to ``step``.
+
+    A pair's class depends on nothing but its own length. Rows of a class keep their order.
+    """
+    rounded = -(-lengths // step)
+    return [np.flatnonzero(rounded == size) for size in np.unique(rounded)[::-1]]

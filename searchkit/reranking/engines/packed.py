@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,31 +16,15 @@ import torch
 from torch import nn
 
 from searchkit.models.tokenizer import Padding
+from searchkit.reranking.engines.attention import Spans, attend
 from searchkit.reranking.engines.first_token import bert_layers
-from searchkit.reranking.packing import TokenBatch, TokenPair, pack
+from searchkit.reranking.engines.trial import body_dtype, expected_logits, first_position, gives, trial_batch
+from searchkit.reranking.packing import TokenBatch
 
 logger = logging.getLogger(__name__)
 
 _NAME = "searchkit_packed"
-_TRIAL_LENGTHS = (5, 40, 1, 200)
 _running = threading.local()  # the spans of the batch that this thread has in the model
-
-
-@dataclass(slots=True)
-class Spans:
-    """Where the pairs of a batch lie.
-
-    Attributes:
-        starts: Start of each pair and the total at the end, on the CPU.
-        on_device: The same as an int32 tensor on the model's device.
-        longest: Length of the longest pair.
-        is_gathered: Whether a layer has already kept the first token of each pair only.
-    """
-
-    starts: list[int]
-    on_device: torch.Tensor
-    longest: int
-    is_gathered: bool = False
 
 
 class PackedModel:
@@ -52,13 +35,15 @@ class PackedModel:
         has_type_ids: Whether it is given token types.
     """
 
+    label = "packed"
+
     def __init__(self, model: Any, *, has_type_ids: bool) -> None:
         from transformers import AttentionInterface
 
         AttentionInterface.register(_NAME, _attend_packed)
         self._model = model
         self._has_type_ids = has_type_ids
-        self._first_position = _first_position(model)
+        self._first_position = first_position(model)
         self._before = model.config._attn_implementation
         model.set_attn_implementation(_NAME)
         base = getattr(model, model.base_model_prefix)
@@ -82,7 +67,7 @@ class PackedModel:
         self._model.set_attn_implementation(self._before)
 
     def logits(self, batch: TokenBatch) -> torch.Tensor:
-        """Return the logits of a batch, shape ``(pairs, labels)``, on the device."""
+        """Return the logits of a batch, shape ``(pairs,)``, on the device."""
         device = self._model.device
         positions = np.arange(len(batch.ids)) - np.repeat(batch.starts[:-1], batch.lengths) + self._first_position
         rows = [batch.ids.astype(np.int64), positions.astype(np.int64), batch.type_ids.astype(np.int64)]
@@ -91,11 +76,11 @@ class PackedModel:
         if self._has_type_ids:
             inputs["token_type_ids"] = type_ids
         starts = torch.from_numpy(batch.starts).to(device, non_blocking=True)
-        _running.spans = Spans(batch.starts.tolist(), starts, int(batch.lengths.max()))
+        _running.spans = Spans(starts, int(batch.lengths.max()))
         try:
             with torch.inference_mode():
                 logits: torch.Tensor = self._model(**inputs).logits
-                return logits
+                return logits[:, 0]
         finally:
             _running.spans = None
 
@@ -119,14 +104,12 @@ class PackedFirstTokenLayer(nn.Module):
         attention = layer.attention.self
         first = hidden[:, spans.on_device[:-1].long()]
         query, key, value = (
-            part.view(1, part.shape[1], attention.num_attention_heads, -1).transpose(1, 2)
+            part.view(part.shape[1], attention.num_attention_heads, -1)
             for part in (attention.query(first), attention.key(hidden), attention.value(hidden))
         )
-        pairs = len(spans.starts) - 1
-        each = Spans(list(range(pairs + 1)), torch.arange(pairs + 1, dtype=torch.int32, device=hidden.device), 1)
-        context = _attend(query, key, value, each, spans, query.shape[-1] ** -0.5, None)
+        context = attend(query, key, value, spans.one_each(), spans, query.shape[-1] ** -0.5)
         spans.is_gathered = True
-        attended = layer.attention.output(context.flatten(2), first)
+        attended = layer.attention.output(context.flatten(1)[None], first)
         output: torch.Tensor = layer.output(layer.intermediate(attended), attended)
         return output
 
@@ -140,50 +123,18 @@ def try_packed(model: Any, padding: Padding, *, has_type_ids: bool) -> PackedMod
         or getattr(model.config, "is_decoder", False)
     ):
         return None
-    longest = int(getattr(model.config, "max_position_embeddings", None) or 512) - _first_position(model)
-    batch = pack([_trial_pair(min(length, longest), int(model.config.vocab_size)) for length in _TRIAL_LENGTHS])
-    expected = padded_logits(model, batch, padding, has_type_ids=has_type_ids)
+    batch = trial_batch(model)
+    expected = expected_logits(model, batch, padding, has_type_ids=has_type_ids)
     try:
         packed = PackedModel(model, has_type_ids=has_type_ids)
     except (ValueError, AttributeError, TypeError) as error:
         logger.info("Pairs are padded: %s", error)
         return None
-    tolerance = 1e-4 if model.dtype == torch.float32 else 3e-2
-    try:
-        found = packed.logits(batch)
-        if found.shape == expected.shape and torch.allclose(found, expected, rtol=tolerance, atol=tolerance):
-            return packed
-        logger.info("Pairs are padded: packed they get other logits.")
-    except (RuntimeError, IndexError, TypeError, ValueError, AttributeError) as error:
-        logger.info("Pairs are padded: %s", error)
+    if gives(packed.logits, batch, expected, body_dtype(model)):
+        return packed
+    logger.info("Pairs are padded: packed they do not get the same logits.")
     packed.undo()
     return None
-
-
-def padded_logits(model: Any, batch: TokenBatch, padding: Padding, *, has_type_ids: bool) -> torch.Tensor:
-    """Return the logits of a padded batch, shape ``(pairs, labels)``, on the device."""
-    ids, mask, type_ids = batch.padded(padding)
-    arrays = {"input_ids": ids, "attention_mask": mask}
-    if has_type_ids:
-        arrays["token_type_ids"] = type_ids
-    with torch.inference_mode():
-        inputs = {name: torch.from_numpy(array).to(model.device) for name, array in arrays.items()}
-        logits: torch.Tensor = model(**inputs).logits
-    return logits
-
-
-def _trial_pair(length: int, vocabulary: int) -> TokenPair:
-    first = min(5, vocabulary - 1)  # past the special tokens: RoBERTa does not count padding ids as positions
-    ids = (np.arange(length) * 7 % (vocabulary - first) + first).astype(np.int32)
-    return TokenPair(ids, np.zeros_like(ids))
-
-
-def _first_position(model: Any) -> int:
-    """RoBERTa and its kin count positions from ``padding_idx + 1``."""
-    for name, module in getattr(model, model.base_model_prefix).named_modules():
-        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding) and module.padding_idx is not None:
-            return module.padding_idx + 1
-    return 0
 
 
 def _gather_input(_module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -218,46 +169,5 @@ def _attend_packed(
     spans: Spans = _running.spans
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     reach = None if sliding_window is None else sliding_window - 1
-    return _attend(query, key, value, spans, spans, scale, reach), None
-
-
-def _attend(
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    queries: Spans,
-    keys: Spans,
-    scale: float,
-    reach: int | None,
-) -> torch.Tensor:
-    """Return each query's mix of the values of its own pair, no further than ``reach`` tokens away."""
-    if _has_flash(query):
-        window = {} if reach is None else {"window_size_left": reach, "window_size_right": reach}
-        rows = [part[0].transpose(0, 1) for part in (query, key, value)]
-        found = torch.ops.aten._flash_attention_forward(
-            *rows, queries.on_device, keys.on_device, queries.longest, keys.longest, 0.0, False, False,
-            scale=scale, **window,
-        )  # fmt: skip
-        return found[0][None]  # type: ignore[no-any-return]
-    parts = []
-    for pair in range(len(keys.starts) - 1):
-        ours, theirs = (slice(spans.starts[pair], spans.starts[pair + 1]) for spans in (queries, keys))
-        part = query[:, :, ours], key[:, :, theirs], value[:, :, theirs]
-        mask = None if reach is None else _band(part[0].shape[2], reach, query.device)
-        parts.append(nn.functional.scaled_dot_product_attention(*part, attn_mask=mask, scale=scale))
-    return torch.cat(parts, dim=2).transpose(1, 2)
-
-
-def _has_flash(query: torch.Tensor) -> bool:
-    """The kernel behind PyTorch's flash attention takes unpadded rows; it needs half precision and compute 8.0."""
-    return (
-        query.is_cuda
-        and query.dtype in (torch.float16, torch.bfloat16)
-        and query.shape[-1] % 8 == 0
-        and torch.cuda.get_device_capability(query.device) >= (8, 0)
-    )
-
-
-def _band(length: int, reach: int, device: torch.device) -> torch.Tensor:
-    places = torch.arange(length, device=device)
-    return (places[:, None] - places[None]).abs() <= reach
+    rows = [part[0].transpose(0, 1) for part in (query, key, value)]
+    return attend(rows[0], rows[1], rows[2], spans, spans, scale, reach)[None], None

@@ -1,4 +1,4 @@
-"""The reference engine: any sequence-classification model of transformers, padded, on torch."""
+"""The reference engine: any sequence-classification model of transformers on torch."""
 
 from __future__ import annotations
 
@@ -15,11 +15,15 @@ from searchkit.errors import ModelLoadError
 from searchkit.models.device import device_kind
 from searchkit.models.quiet import no_progress_bars
 from searchkit.models.tokenizer import TokenizerFacts
+from searchkit.reranking.engines.attention import flash_runs
 from searchkit.reranking.engines.base import OutOfMemoryError, Precision
-from searchkit.reranking.engines.packed import PackedModel, padded_logits, try_packed
+from searchkit.reranking.engines.fast_model import FastSettings, try_fast
+from searchkit.reranking.engines.packed import try_packed
+from searchkit.reranking.engines.padded import PaddedModel
+from searchkit.reranking.engines.trial import Layout, body_dtype, expected_logits
 from searchkit.reranking.packing import TokenBatch
 
-Layout = Literal["auto", "padded", "packed"]
+LayoutName = Literal["auto", "padded", "packed", "bert-fast"]
 
 _DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 _TOKEN_BUDGETS = {"cpu": 2048, "mps": 8192, "cuda": 32768}
@@ -34,8 +38,10 @@ class TorchEngine:
         tokenizer: Its tokenizer, for how batches are padded.
         device: A resolved device ("cpu", "cuda", "cuda:1", "mps").
         precision: "auto" is fp32 on a CPU and fp16 on an accelerator.
-        layout: "auto" lays pairs end to end on CUDA, where that saves time, and pads them elsewhere; "packed" wants
-            them end to end, which still needs a model that gives the same logits so.
+        layout: "auto" takes the fast path or lays pairs end to end where the device has flash attention for it, and
+            pads them elsewhere. "bert-fast" and "packed" want those, which still needs a model that gives the same
+            logits so; where it does not, the next one in this order takes over.
+        settings: What the fast path may use.
 
     Raises:
         ModelLoadError: The files do not make a complete cross-encoder.
@@ -47,28 +53,50 @@ class TorchEngine:
         tokenizer: TokenizerFacts,
         device: str,
         precision: Precision = "auto",
-        layout: Layout = "auto",
+        layout: LayoutName = "auto",
+        settings: FastSettings | None = None,
     ) -> None:
         self._padding = tokenizer.padding
         self._device = device
-        self._packed: PackedModel | None = None
         self._prepare(folder, tokenizer, _concrete(precision, device))
         if self._precision == "fp16" and precision == "auto" and not self._is_finite():
             # Activations beyond 65504: bf16 has the range of fp32, at a tenth of fp16's accuracy.
             self._prepare(folder, tokenizer, "bf16")
-        if layout == "packed" or (layout == "auto" and device_kind(device) == "cuda"):
-            self._packed = try_packed(self._model, self._padding, has_type_ids=self._has_type_ids)
+        self._layout = self._chosen(layout, settings)
 
     def _prepare(self, folder: Path, tokenizer: TokenizerFacts, precision: Precision) -> None:
         self._precision = precision
-        self._model = load_model(folder).to(device=self._device, dtype=_DTYPES[precision])
-        self._has_type_ids = tokenizer.has_type_ids and accepts_type_ids(self._model)
-        keep_head_exact(self._model)
+        model = load_model(folder)
+        lower_body(model, _DTYPES[precision])
+        self._model = model.to(self._device)
+        self._has_type_ids = tokenizer.has_type_ids and accepts_type_ids(model)
+
+    def _chosen(self, wanted: LayoutName, settings: FastSettings | None) -> Layout:
+        heads = int(getattr(self._model.config, "num_attention_heads", 0) or 1)
+        size = int(getattr(self._model.config, "hidden_size", 0)) // heads
+        if wanted == "auto":
+            wanted = "bert-fast" if flash_runs(self._device, _DTYPES[self._precision], size) else "padded"
+        made: Layout | None = None
+        if wanted == "bert-fast":
+            made = try_fast(self._model, self._padding, has_type_ids=self._has_type_ids, settings=settings)
+        if made is None and wanted != "padded":
+            made = try_packed(self._model, self._padding, has_type_ids=self._has_type_ids)
+        return made or PaddedModel(self._model, self._padding, has_type_ids=self._has_type_ids)
 
     @property
     def name(self) -> str:
         """Library, precision and device."""
-        return f"torch {self._precision} {self._device}{' packed' if self._packed is not None else ''}"
+        return " ".join(filter(None, ("torch", self._precision, self._device, self._layout.label)))
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether pairs are laid end to end, so that a batch costs its tokens and not its rectangle."""
+        return not isinstance(self._layout, PaddedModel)
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """How the layout runs, for benchmarks; empty for most."""
+        return getattr(self._layout, "details", {})
 
     @property
     def token_budget(self) -> int:
@@ -88,7 +116,7 @@ class TorchEngine:
         """
         try:
             # All batches are handed to the device before the first result is read, so that it never waits for us.
-            logits = [self._logits(batch)[:, 0].float() for batch in batches]
+            logits = [self._layout.logits(batch).float() for batch in batches]
             return [part.cpu().numpy() for part in logits]
         except (RuntimeError, MemoryError) as error:  # torch's own out-of-memory errors are RuntimeErrors
             if is_out_of_memory(error):
@@ -97,15 +125,11 @@ class TorchEngine:
                 raise OutOfMemoryError(str(error)) from error
             raise
 
-    def _logits(self, batch: TokenBatch) -> torch.Tensor:
-        if self._packed is not None:
-            return self._packed.logits(batch)
-        return padded_logits(self._model, batch, self._padding, has_type_ids=self._has_type_ids)
-
     def _is_finite(self) -> bool:
         ids = np.arange(64, dtype=np.int32) % int(self._model.config.vocab_size)
         probe = TokenBatch(ids, np.zeros_like(ids), np.array([0, 64], dtype=np.int32))
-        return bool(torch.isfinite(self._logits(probe)).all())
+        logits = expected_logits(self._model, probe, self._padding, has_type_ids=self._has_type_ids)
+        return bool(torch.isfinite(logits).all())
 
 
 def load_model(folder: Path) -> Any:
@@ -142,19 +166,26 @@ def accepts_type_ids(model: Any) -> bool:
     return "token_type_ids" in inspect.signature(model.forward).parameters
 
 
-def keep_head_exact(model: Any) -> None:
-    """Compute everything after the base model in fp32, in place: in half precision scores near each other would tie."""
+def lower_body(model: Any, dtype: torch.dtype) -> None:
+    """Put all but the head (pooler included) into ``dtype``, in place: scores near each other would tie in less."""
 
     def widen(_module: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         return tuple(
             item.float() if isinstance(item, torch.Tensor) and item.is_floating_point() else item for item in inputs
         )
 
-    if model.dtype == torch.float32:
+    if body_dtype(model) == dtype:
         return
-    for name, child in model.named_children():
-        if name != model.base_model_prefix:
-            child.float().register_forward_pre_hook(widen)
+    head = [child for name, child in model.named_children() if name != model.base_model_prefix]
+    pooler = getattr(getattr(model, model.base_model_prefix, None), "pooler", None)
+    if isinstance(pooler, torch.nn.Module):
+        head.append(pooler)
+    kept = {id(tensor) for module in head for tensor in (*module.parameters(), *module.buffers())}
+    for tensor in (*model.parameters(), *model.buffers()):
+        if tensor.is_floating_point() and id(tensor) not in kept:
+            tensor.data = tensor.data.to(dtype)
+    for module in head:
+        module.register_forward_pre_hook(widen)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -181,7 +181,10 @@ def batch_of(*lengths: int) -> Any:
     return pack([TokenPair(part, np.zeros_like(part)) for part in ids])
 
 
-@pytest.mark.parametrize("architecture", ["bert", "electra", "distilbert", "xlm-roberta", "modernbert"])
+PACKABLE = ["bert", "electra", "distilbert", "xlm-roberta", "modernbert", "gte"]
+
+
+@pytest.mark.parametrize("architecture", PACKABLE)
 def test_packed_pairs_get_the_logits_of_padded_ones(cross_encoder_folder, architecture):
     folder = cross_encoder_folder(architecture)
     padded, packed = torch_engine(folder, layout="padded"), torch_engine(folder, layout="packed")
@@ -204,7 +207,7 @@ def test_a_model_that_packs_wrongly_is_left_as_it_was(cross_encoder_folder, monk
 
     folder = cross_encoder_folder("bert")
     expected = torch_engine(folder).run([batch_of(7, 90, 3)])[0]
-    monkeypatch.setattr(packed, "_first_position", lambda _: 1)  # every token one place too far
+    monkeypatch.setattr(packed, "first_position", lambda _: 1)  # every token one place too far
     engine = torch_engine(folder, layout="packed")
     assert engine.name == "torch fp32 cpu"
     assert np.array_equal(engine.run([batch_of(7, 90, 3)])[0], expected)
@@ -226,7 +229,9 @@ def test_packed_batches_may_run_in_several_threads_at_once(cross_encoder_folder)
 def test_in_half_precision_the_head_is_exact_and_scores_stay_near(cross_encoder_folder, architecture, layout):
     folder = cross_encoder_folder(architecture)
     batch = batch_of(*range(4, 60))
-    half = torch_engine(folder, precision="bf16", layout=layout).run([batch])[0]
+    engine = torch_engine(folder, precision="bf16", layout=layout)
+    assert engine.name == f"torch bf16 cpu{' packed' if layout == 'packed' else ''}"
+    half = engine.run([batch])[0]
     exact = torch_engine(folder).run([batch])[0]
     assert np.abs(half - exact).max() < 0.1 * np.abs(exact).max()
     assert (half != half.astype(np.float16).astype(np.float32)).any(), "bf16 logits would all fit into fp16"
