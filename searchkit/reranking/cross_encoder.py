@@ -64,6 +64,8 @@ class CrossEncoderReranker:
         engine: "auto" (on a CPU the exact model in ONNX Runtime, exported once into the user's cache folder; torch
             elsewhere, and where a model cannot be exported), "torch" or "onnx".
         threads: Cores that the ONNX engine uses; ``None`` for all that the process may use.
+        batch_invariant: Whether a pair must get the same score, to the last bit, whatever it is scored with: every
+            batch is then brought to a fixed shape, which costs speed. The result's ``engine`` says so.
         profile: Calibration, blend and criteria template; ``None`` takes ``searchkit.json`` from the model's folder.
         offline: Never ask the hub.
 
@@ -81,6 +83,7 @@ class CrossEncoderReranker:
         precision: Precision = "auto",
         engine: EngineName = "auto",
         threads: int | None = None,
+        batch_invariant: bool = False,
         profile: RerankerProfile | None = None,
         offline: bool = False,
     ) -> None:
@@ -101,6 +104,7 @@ class CrossEncoderReranker:
         self._precision = precision
         self._engine_name = engine
         self._threads = threads
+        self._batch_invariant = batch_invariant
         self._profile = profile
         self._offline = offline
         self._pace = Pace()
@@ -279,6 +283,7 @@ class CrossEncoderReranker:
             engine=self._engine_name,
             threads=self._threads,
             max_length=self.max_length,
+            batch_invariant=self._batch_invariant,
         )
 
 

@@ -11,9 +11,12 @@ from searchkit.models.device import resolve_device
 from searchkit.models.onnx_export import ExportError
 from searchkit.models.tokenizer import TokenizerFacts, load_transformers_tokenizer
 from searchkit.reranking.engines.base import Engine, EngineName, Precision
+from searchkit.reranking.engines.tiles import InvariantEngine, PaddedTiling, Tiling
 from searchkit.reranking.pairing import PairTokenizer
 
 logger = logging.getLogger(__name__)
+
+_ONNX_TILE = (4, 16)  # rows, and what lengths are rounded up to
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +33,14 @@ class LoadedModel:
 
 
 def load_model(
-    folder: Path, *, device: str, precision: Precision, engine: EngineName, threads: int | None, max_length: int
+    folder: Path,
+    *,
+    device: str,
+    precision: Precision,
+    engine: EngineName,
+    threads: int | None,
+    max_length: int,
+    batch_invariant: bool = False,
 ) -> LoadedModel:
     """Return the model in ``folder``, ready to score.
 
@@ -41,6 +51,7 @@ def load_model(
         engine: "auto" takes ONNX Runtime on a CPU where the model can be exported exactly, else torch.
         threads: Cores that the ONNX engine uses; ``None`` for all.
         max_length: Longest pair in tokens.
+        batch_invariant: Whether a pair's score must not depend on its batch mates, to the last bit.
 
     Raises:
         ConfigError: The device is not usable here, or the engine does not run on it in this precision.
@@ -55,8 +66,8 @@ def load_model(
     if engine != "torch" and can_onnx:
         loaded = _load_onnx(folder, threads, max_length, is_required=engine == "onnx")
         if loaded is not None:
-            return loaded
-    return _load_torch(folder, resolved, precision, max_length)
+            return _with_tiles(loaded, PaddedTiling(*_ONNX_TILE)) if batch_invariant else loaded
+    return _load_torch(folder, resolved, precision, max_length, batch_invariant=batch_invariant)
 
 
 def _load_onnx(folder: Path, threads: int | None, max_length: int, *, is_required: bool) -> LoadedModel | None:
@@ -74,12 +85,21 @@ def _load_onnx(folder: Path, threads: int | None, max_length: int, *, is_require
     return LoadedModel(PairTokenizer(facts.tokenizer, max_length, facts.truncation_side), runner)
 
 
-def _load_torch(folder: Path, device: str, precision: Precision, max_length: int) -> LoadedModel:
+def _load_torch(
+    folder: Path, device: str, precision: Precision, max_length: int, *, batch_invariant: bool
+) -> LoadedModel:
+    from searchkit.reranking.engines.fast_model import REPEATABLE
     from searchkit.reranking.engines.torch_engine import TorchEngine
 
     facts = _load_tokenizer(folder)
     pairing = PairTokenizer(facts.tokenizer, max_length, facts.truncation_side)
-    return LoadedModel(pairing, TorchEngine(folder, facts, device, precision))
+    engine = TorchEngine(folder, facts, device, precision, settings=REPEATABLE if batch_invariant else None)
+    loaded = LoadedModel(pairing, engine)
+    return _with_tiles(loaded, engine.tiling(max_length)) if batch_invariant else loaded
+
+
+def _with_tiles(loaded: LoadedModel, tiling: Tiling) -> LoadedModel:
+    return LoadedModel(loaded.pairing, InvariantEngine(loaded.engine, tiling))
 
 
 def _load_tokenizer(folder: Path) -> TokenizerFacts:

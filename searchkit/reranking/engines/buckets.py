@@ -94,19 +94,22 @@ def flatten(batch: TokenBatch, first_position: int, *, has_type_ids: bool) -> ND
     return flat
 
 
-def full_runs(lengths: Sequence[int] | NDArray[np.int64], bucket: Bucket) -> list[slice]:
+def full_runs(lengths: Sequence[int] | NDArray[np.int64], bucket: Bucket, *, guard: int = 1) -> list[slice]:
     """Cut a row of sequences into runs that `fill` can bring to ``bucket``, each as long as possible.
 
     Args:
         lengths: Length of each sequence, none above ``bucket.longest``.
-        bucket: The shape; ``pairs`` is well above ``tokens / longest``, and ``tokens`` above ``longest + pairs``.
+        bucket: The shape; ``pairs`` is well above ``tokens / longest``, and ``tokens`` at least
+            ``longest + guard + pairs``.
+        guard: Length of the first dummy at least.
     """
+    tokens_for_pairs = bucket.tokens - (guard - 1)
     most = bucket.pairs - -(-bucket.tokens // bucket.longest)  # the dummies of a run may have to own nearly every row
     runs: list[slice] = []
     start, tokens = 0, 0
     for place, length in enumerate(lengths):
         count = place + 1 - start
-        if count > most or tokens + length > bucket.tokens - (bucket.pairs - count):
+        if count > most or tokens + length > tokens_for_pairs - (bucket.pairs - count):
             runs.append(slice(start, place))
             start, tokens = place, 0
         tokens += int(length)

@@ -37,11 +37,13 @@ class FastSettings:
     Attributes:
         uses_graphs: CUDA graphs.
         uses_triton: Triton kernels, where triton is installed, agrees and wins.
+        patience: Batches of a bucket that run without a graph before it is recorded.
         make_capture: What records graphs; ``None`` is CUDA's own, and on other devices nothing.
     """
 
     uses_graphs: bool = True
     uses_triton: bool = True
+    patience: int = 1
     make_capture: Callable[[], Capture] | None = field(default=None, compare=False)
 
     def capture(self, device: torch.device) -> Capture | None:
@@ -51,6 +53,10 @@ class FastSettings:
         if self.make_capture is not None:
             return self.make_capture()
         return CudaCapture() if device_kind(str(device)) == "cuda" else None
+
+
+REPEATABLE = FastSettings(uses_triton=False, patience=0)
+"""What computes the same from the first batch on and in every process: nothing is chosen by the clock."""
 
 
 class FastModel:
@@ -74,7 +80,7 @@ class FastModel:
         if settings.uses_triton:
             self._forward.epilogues, self.speedups = chosen_epilogues(self._forward, model.device)
         capture = settings.capture(model.device)
-        self._graphs = None if capture is None else GraphRunner(self._run, capture)
+        self._graphs = None if capture is None else GraphRunner(self._run, capture, patience=settings.patience)
 
     @property
     def details(self) -> dict[str, Any]:

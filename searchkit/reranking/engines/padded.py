@@ -22,6 +22,9 @@ class PaddedModel:
         model: A sequence-classification model of transformers on its device.
         padding: How a batch is padded.
         has_type_ids: Whether the model is given token types.
+
+    Attributes:
+        step: Lengths that are equal when rounded up to this share a rectangle.
     """
 
     label = ""
@@ -30,11 +33,11 @@ class PaddedModel:
         self._model = model
         self._padding = padding
         self._has_type_ids = has_type_ids
-        self._step = _STEPS.get(device_kind(str(model.device)), _ACCELERATOR_STEP)
+        self.step = _STEPS.get(device_kind(str(model.device)), _ACCELERATOR_STEP)
 
     def logits(self, batch: TokenBatch) -> torch.Tensor:
         """Return the logits of a batch, shape ``(pairs,)``, on the device."""
-        classes = length_classes(batch.lengths, self._step)
+        classes = length_classes(batch.lengths, self.step)
         parts = [
             padded_logits(self._model, select(batch, rows), self._padding, has_type_ids=self._has_type_ids)[:, 0]
             for rows in classes

@@ -20,6 +20,7 @@ from searchkit.reranking.engines.base import OutOfMemoryError, Precision
 from searchkit.reranking.engines.fast_model import FastSettings, try_fast
 from searchkit.reranking.engines.packed import try_packed
 from searchkit.reranking.engines.padded import PaddedModel
+from searchkit.reranking.engines.tiles import PackedTiling, PaddedTiling, Tiling
 from searchkit.reranking.engines.trial import Layout, body_dtype, expected_logits
 from searchkit.reranking.packing import TokenBatch
 
@@ -27,6 +28,7 @@ LayoutName = Literal["auto", "padded", "packed", "bert-fast"]
 
 _DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 _TOKEN_BUDGETS = {"cpu": 2048, "mps": 8192, "cuda": 32768}
+_TILE_ROWS = {"cpu": 4, "mps": 32, "cuda": 32}
 _MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory")
 
 
@@ -88,10 +90,15 @@ class TorchEngine:
         """Library, precision and device."""
         return " ".join(filter(None, ("torch", self._precision, self._device, self._layout.label)))
 
-    @property
-    def is_packed(self) -> bool:
-        """Whether pairs are laid end to end, so that a batch costs its tokens and not its rectangle."""
-        return not isinstance(self._layout, PaddedModel)
+    def tiling(self, longest: int) -> Tiling:
+        """Return how batches are cut so that a pair's score does not depend on its mates.
+
+        Args:
+            longest: Longest pair in tokens.
+        """
+        if not isinstance(self._layout, PaddedModel):
+            return PackedTiling(longest)
+        return PaddedTiling(_TILE_ROWS[device_kind(self._device)], self._layout.step)
 
     @property
     def details(self) -> dict[str, Any]:

@@ -41,7 +41,6 @@ def test_the_fast_path_gives_the_logits_of_padded_pairs(cross_encoder_folder, ar
     folder = cross_encoder_folder(architecture)
     padded, fast = torch_engine(folder, layout="padded"), torch_engine(folder, layout="bert-fast")
     assert fast.name == "torch fp32 cpu bert-fast"
-    assert fast.is_packed
     batches = [batch_of(*lengths) for lengths in BATCHES]
     for expected, found in zip(padded.run(batches), fast.run(batches), strict=True):
         assert found.dtype == np.float32
@@ -151,12 +150,6 @@ def test_batches_of_one_bucket_do_not_see_each_other(cross_encoder_folder):
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda batch: graphed.run([batch])[0], batches))
     assert all(np.allclose(ours, theirs, atol=1e-5) for ours, theirs in zip(found, expected, strict=True))
-
-
-def test_a_batch_without_a_bucket_runs_unrecorded():
-    from searchkit.reranking.engines.buckets import smallest_bucket
-
-    assert smallest_bucket(700, 1, 700) is None
 
 
 def test_pairs_longer_than_any_bucket_run_unrecorded(cross_encoder_folder):
