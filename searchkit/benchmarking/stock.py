@@ -28,19 +28,21 @@ class _Batch:
 
 
 class StockGraphed:
-    """transformers' own model: pre-tokenized, sorted, padded to 256 x a multiple of 16, each shape one CUDA graph.
+    """transformers' own model: pre-tokenized, sorted, padded to a multiple of 16 tokens, each shape one CUDA graph.
 
     Without CUDA it runs without graphs, which is good for nothing but testing.
 
     Args:
         circumstances: Model, device, threads and length.
+        rows: Rows of a batch; ``None`` for 256.
     """
 
     name = "stock, batches ready, graphed"
     is_ours = False
 
-    def __init__(self, circumstances: Circumstances) -> None:
+    def __init__(self, circumstances: Circumstances, rows: int | None = None) -> None:
         self._circumstances = circumstances
+        self._rows = rows or _ROWS
         self._is_cuda = device_kind(circumstances.device) == "cuda"
         self._model: Any = None
         self._tokenizer: Any = None
@@ -51,7 +53,7 @@ class StockGraphed:
     def setup(self) -> str:
         """Library, precision and device."""
         precision = "fp16" if self._is_cuda else "fp32"
-        return f"transformers sdpa {precision} {self._circumstances.device}, {_ROWS} rows a batch"
+        return f"transformers sdpa {precision} {self._circumstances.device}, {self._rows} rows a batch"
 
     def load(self) -> None:
         """Load the model and its tokenizer."""
@@ -74,8 +76,8 @@ class StockGraphed:
         queries, texts = (list(side) for side in zip(*pairs, strict=True))
         encoded = self._tokenizer(queries, texts, truncation="longest_first", max_length=self._circumstances.max_length)
         order = np.argsort([-len(ids) for ids in encoded["input_ids"]], kind="stable")
-        starts = range(0, len(order), _ROWS)
-        batches = [self._padded(encoded, order[start : start + _ROWS]) for start in starts]
+        starts = range(0, len(order), self._rows)
+        batches = [self._padded(encoded, order[start : start + self._rows]) for start in starts]
         for batch in batches:
             if batch.length not in self._runs:
                 self._runs[batch.length] = self._captured(batch) if self._is_cuda else self._forward
@@ -103,12 +105,12 @@ class StockGraphed:
         inputs: dict[str, Any] = {}
         for name in ("input_ids", "token_type_ids"):
             if name in encoded:
-                array = np.zeros((_ROWS, length), dtype=np.int64)
-                for place in range(_ROWS):
+                array = np.zeros((self._rows, length), dtype=np.int64)
+                for place in range(self._rows):
                     ids = encoded[name][rows[place % len(rows)]]
                     array[place, : len(ids)] = ids
                 inputs[name] = self._pinned(torch.from_numpy(array))
-        lengths = torch.tensor([len(encoded["input_ids"][rows[place % len(rows)]]) for place in range(_ROWS)])
+        lengths = torch.tensor([len(encoded["input_ids"][rows[place % len(rows)]]) for place in range(self._rows)])
         # A mask of four dimensions is used as it is; transformers asks the device about one of two, which no graph can.
         mask = (torch.arange(length)[None, :] < lengths[:, None])[:, None, None, :]
         inputs["attention_mask"] = self._pinned(mask.contiguous())

@@ -112,6 +112,7 @@ class TokensIn:
 
 @dataclass(frozen=True, slots=True)
 class _Batches:
+    pairs: Sequence[Pair]  # held, so that no other object gets their id
     rows: list[NDArray[np.int64]]
     packed: list[TokenBatch]
 
@@ -126,15 +127,18 @@ class EngineAlone(TokensIn):
         self._ready: dict[int, _Batches] = {}
 
     def prepare(self, pairs: Sequence[Pair]) -> None:
-        """Make the batches of these pairs; `score` knows them by the object, so pass it the same."""
+        """Make the batches of these pairs; `score` knows them by the object, so pass it the same.
+
+        What was prepared stays prepared: a workload has many calls.
+        """
         super().prepare(pairs)
         encoded = self.encoded(pairs)
         rows = token_budget_batches([len(pair.ids) for pair in encoded], self.model.engine.token_budget)
         packed = [pack([encoded[row] for row in batch]) for batch in rows]
-        self._ready = {id(pairs): _Batches(rows, packed)}
+        self._ready[id(pairs)] = _Batches(pairs, rows, packed)
 
     def score(self, pairs: Sequence[Pair]) -> NDArray[np.float32]:
-        """Return the logits of the pairs that were prepared last."""
+        """Return the logits of pairs that were prepared."""
         if id(pairs) not in self._ready:
             raise NotRunError(f"{self.name} scores only what it was prepared for")
         batches = self._ready[id(pairs)]

@@ -26,24 +26,22 @@ def script():
         yield module
     finally:
         sys.path.remove(str(SCRIPT.parent))
-        sys.modules.pop("rerank_gpu", None)
-
-
-@pytest.fixture(autouse=True)
-def small_batches(monkeypatch):
-    monkeypatch.setattr("searchkit.benchmarking.stock._ROWS", 8)
+        for name in ("rerank_gpu", "gpu_targets", "gpu_fidelity", "results"):
+            sys.modules.pop(name, None)
 
 
 @pytest.fixture
-def few(script, monkeypatch):
-    monkeypatch.setattr(script, "CANDIDATES", 12)
+def bench(script, tiny, source, tmp_path, monkeypatch):
+    pools = [(source.pairs(30), np.arange(30) % 3) for _ in range(2)]
+    monkeypatch.setattr(script.gpu_fidelity, "judged_pools", lambda *_: pools)
+    return script.Bench(tiny, script.DRY, tmp_path, tmp_path / "out.json", source)
 
 
 def test_without_cuda_it_measures_nothing_and_says_so(tmp_path):
     out = tmp_path / "out.json"
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
     command = [sys.executable, str(SCRIPT), "--out", str(out)]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environment)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=environment)
     assert result.returncode == 2
     assert "no CUDA device" in result.stderr
     assert "nothing was measured" in result.stderr
@@ -51,24 +49,22 @@ def test_without_cuda_it_measures_nothing_and_says_so(tmp_path):
     assert not out.exists()
 
 
-def test_it_writes_every_number_that_the_targets_ask_for(script, few, tiny, source, tmp_path, monkeypatch):
-    pools = [(source.pairs(30), np.arange(30) % 3) for _ in range(2)]
-    monkeypatch.setattr(script, "judged_pools", lambda *_: pools)
-    out = tmp_path / "out.json"
-    script.run(tiny, script.Sizes(calls=2, pairs=30, repeats=2), tmp_path, out, source)
-    found = json.loads(out.read_text())
-    assert found["not_run"] == {}
-    assert found["failures"] == []
-    assert [verdict["target"]["name"] for verdict in found["targets"]] == [
-        "1 x 100, short query",
-        "bulk, tokens in",
-        "bulk, text in",
-        "GPU only",
+def test_a_dry_run_does_every_part_and_claims_no_measurement(script, bench):
+    bench.run(float("inf"))
+    found = json.loads(bench.out.read_text())
+    assert found["is_measurement"] is False
+    assert (found["not_run"], found["failures"], found["skipped"]) == ({}, [], [])
+    assert sorted(verdict["target"]["name"] for verdict in found["targets"]) == [
         "1 x 100, criteria query",
+        "1 x 100, short query",
+        "GPU only",
         "bulk, criteria query",
+        "bulk, text in",
+        "bulk, tokens in",
     ]
     assert all(verdict["ratio"]["low"] > 0 for verdict in found["targets"])
-    assert set(found["workloads"]) == {f"{kind}, query of {tokens}" for kind in ("call", "bulk") for tokens in (10, 80)}
+    names = [f"{kind}, query of {tokens}" for tokens in (10, 80) for kind in ("call", "bulk")]
+    assert set(found["workloads"]) == {*names, "ablation, call, query of 10", "ablation, bulk, query of 10"}
     bulk = found["workloads"]["bulk, query of 10"]
     assert {row["contestant"] for row in bulk["rows"]} == {
         "searchkit",
@@ -77,36 +73,69 @@ def test_it_writes_every_number_that_the_targets_ask_for(script, few, tiny, sour
         "searchkit, engine alone",
         "stock, batches ready, graphed",
     }
-    assert bulk["size"]["candidates"] == 30
+    setups = {row["contestant"]: row["setup"] for row in found["workloads"]["ablation, call, query of 10"]["rows"]}
+    assert {name: setup.split(" {")[0] for name, setup in setups.items()} == {
+        "padded": "torch fp32 cpu",
+        "generic packed": "torch fp32 cpu packed",
+        "bert-fast": "torch fp32 cpu bert-fast",
+        "bert-fast, triton": "torch fp32 cpu bert-fast",
+        "bert-fast, graphs": "torch fp32 cpu bert-fast",
+        "bert-fast, graphs, triton": "torch fp32 cpu bert-fast",
+        "batch-invariant": "torch fp32 cpu bert-fast batch-invariant",
+    }
     assert found["fidelity"]["passed"] is True
     assert found["fidelity"]["ndcg10_lost"] == pytest.approx(0, abs=1e-6)
 
 
-def test_a_contestant_that_cannot_run_is_named_and_its_targets_are_left_out(
-    script, tiny, source, tmp_path, monkeypatch
-):
-    def refuse(self):
+def test_who_cannot_run_is_named_and_what_fails_does_not_stop_the_rest(script, tiny, source, tmp_path, monkeypatch):
+    def refuse(self, *_):
         raise RuntimeError("no kernel for this")
 
     monkeypatch.setattr(script.StockGraphed, "load", refuse)
-    monkeypatch.setattr(script.TokensIn, "score", refuse_to_score)
-    found = script.run(tiny, script.Sizes(calls=1, pairs=20, repeats=1), tmp_path / "none", tmp_path / "o.json", source)
+    monkeypatch.setattr(script.TokensIn, "score", refuse)
+    monkeypatch.setattr(script, "ablations", refuse)
+    bench = script.Bench(tiny, script.DRY, tmp_path / "none", tmp_path / "o.json", source)
+    found = bench.run(float("inf"))
     assert found["not_run"] == {"stock, batches ready, graphed": "RuntimeError: no kernel for this"}
     assert {verdict["target"]["ours"] for verdict in found["targets"]} == {"searchkit"}
     failures = {(one["contestant"], one["workload"]) for one in found["failures"]}
     assert ("searchkit, tokens in", "call, query of 10") in failures
-    assert ("searchkit", "fidelity") in failures
+    assert {("searchkit", "fidelity"), ("searchkit", "ablations")} <= failures
     assert found["fidelity"] is None
 
 
-def refuse_to_score(self, pairs):
-    raise ValueError("not these")
+def test_parts_that_would_not_end_in_time_are_skipped_and_named(script, bench, monkeypatch):
+    done = []
+    for part in ("calls", "bulk", "fidelity", "ablations"):
+        monkeypatch.setattr(bench, part, lambda *_, part=part: done.append(part))
+    found = bench.run(minutes=1.1)
+    assert done == ["calls", "fidelity", "ablations", "calls"]
+    assert found["skipped"] == ["bulk, query of 10", "bulk, query of 80"]
+    assert json.loads(bench.out.read_text())["skipped"] == found["skipped"]
+
+
+def test_at_full_size_every_part_fits_into_eight_minutes(script):
+    load_s = 60
+    assert sum(script.SECONDS.values()) + load_s <= 8 * 60
+
+
+@pytest.mark.slow
+def test_the_command_runs_dry_with_the_shipped_model(tmp_path):
+    out = tmp_path / "dry.json"
+    command = [sys.executable, str(SCRIPT), "--dry-run", "--out", str(out)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "no measurement" in result.stderr
+    found = json.loads(out.read_text())
+    assert found["is_measurement"] is False
+    assert found["fidelity"]["queries"] == 2
 
 
 def test_ndcg_is_that_of_the_textbook(script):
+    ndcg = script.gpu_fidelity.ndcg
     grades = np.array([3, 2, 3, 0, 1, 2])
     gained = 3 + 2 / np.log2(3) + 3 / 2 + 0 + 1 / np.log2(6) + 2 / np.log2(7)
     best = 3 + 3 / np.log2(3) + 2 / 2 + 2 / np.log2(5) + 1 / np.log2(6)
-    assert script.ndcg(-np.arange(6.0), grades) == pytest.approx(gained / best)
-    assert script.ndcg(grades.astype(float), grades) == pytest.approx(1.0)
-    assert script.ndcg(np.arange(30.0), np.array([1] + [0] * 29)) == 0.0
+    assert ndcg(-np.arange(6.0), grades) == pytest.approx(gained / best)
+    assert ndcg(grades.astype(float), grades) == pytest.approx(1.0)
+    assert ndcg(np.arange(30.0), np.array([1] + [0] * 29)) == 0.0
