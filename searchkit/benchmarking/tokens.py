@@ -20,7 +20,7 @@ from searchkit.models.batching import token_budget_batches
 from searchkit.models.tokenizer import read_json
 from searchkit.reranking.engines.base import EngineName
 from searchkit.reranking.loading import LoadedModel, load_model
-from searchkit.reranking.packing import Ids, TokenBatch, TokenPair, compose, pack
+from searchkit.reranking.packing import Ids, TokenBatch, TokenPair, compose_all, pack
 from searchkit.reranking.scoring import Pace, score
 
 
@@ -104,7 +104,7 @@ class TokensIn:
             raise NotRunError("this tokenizer's pairs cannot be composed from the ids of single texts")
         queries = list(dict.fromkeys(query for query, _ in pairs))
         ids = dict(zip(queries, pairing.encode_texts(queries), strict=True))
-        return [compose(template, ids[query], self._ids(text), pairing.max_length) for query, text in pairs]
+        return compose_all(template, [(ids[query], self._ids(text)) for query, text in pairs], pairing.max_length)
 
     def _ids(self, text: str) -> Ids:
         return np.frombuffer(base64.b64decode(self._stored[text]), dtype=self._width).astype(np.int32)
