@@ -87,4 +87,4 @@ class Bm25Encoder:
 
 
 def _sparse(vector: qdrant_edge.SparseVector) -> SparseVector:
-    return SparseVector(indices=list(vector.indices), values=list(vector.values))
+    return SparseVector(vector.indices, vector.values)  # each read makes a list of its own
