@@ -13,6 +13,7 @@ from searchkit.collection.backends.base import SCAN_PAGE, Backend
 from searchkit.collection.filters import IS_FIRST_WINDOW, Condition, parse_filter
 from searchkit.collection.ingest import Writer
 from searchkit.collection.manifest import Manifest, check_manifest, manifest_of
+from searchkit.collection.notes import check_finished
 from searchkit.collection.passages import RecordStream, check_selection, checked_ids
 from searchkit.collection.reading import read_passages
 from searchkit.collection.retrieval import retrieve
@@ -59,6 +60,7 @@ class Collection:
         sparse_encoder: Encodes them for BM25.
         config: Settings.
         token_reader: The reranker, if it can read token ids that are stored with the windows.
+        purpose: What is being made of it; it is created unfinished then, and an unfinished one of this purpose opens.
     """
 
     def __init__(
@@ -69,6 +71,8 @@ class Collection:
         sparse_encoder: SparseEncoder,
         config: SearchKitConfig,
         token_reader: TokenReader | None = None,
+        *,
+        purpose: str = "",
     ) -> None:
         self._name = name
         self._backend = backend
@@ -76,6 +80,7 @@ class Collection:
         self._sparse_encoder = sparse_encoder
         self._config = config
         self._token_reader = token_reader if config.ingest.store_tokens else None
+        self._purpose = purpose
         self._scope = EVERYTHING
         self._state = _State()
 
@@ -295,6 +300,7 @@ class Collection:
             return self._state.our_manifest
 
     def _attach(self, stored: Manifest) -> None:
+        check_finished(self._backend.notes(), self._purpose, self.location)
         check_manifest(stored, self._ours(), self.location)
         self._backend.open()
         self._state.manifest = stored
@@ -302,7 +308,7 @@ class Collection:
     def _create(self) -> None:
         with self._state.lock:
             if self._state.manifest is None:
-                self._attach(self._backend.create(self._ours()))
+                self._attach(self._backend.create(self._ours(), self._purpose))
         self._backend.index(self._scope.index_kinds)
 
     def _require(self) -> Manifest:

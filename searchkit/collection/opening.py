@@ -43,14 +43,7 @@ def open_collection(
         ConfigError: The arguments contradict each other, or the name cannot be that of a collection.
         CollectionError: The collection is damaged, locked, not ours, or was made with other settings.
     """
-    given = [label for label, value in (("path", path), ("url", url), ("client", client)) if value is not None]
-    if len(given) != 1:
-        raise ConfigError(f"give exactly one of path, url and client, not {' and '.join(given) or 'none'}")
-    if api_key is not None and url is None:
-        raise ConfigError("api_key belongs to url; a client of yours brings its own")
-    if not isinstance(name, str):
-        raise ConfigError(f"a collection's name is a string, not {type(name).__name__}: {name!r}")
-    backend = _embedded(path, name, config) if path is not None else _remote(name, url, client, api_key, config)
+    backend = open_backend(name, path=path, url=url, client=client, api_key=api_key, config=config)
     collection = Collection(name, backend, encoder, sparse_encoder, config, token_reader)
     try:
         collection.open()
@@ -58,6 +51,31 @@ def open_collection(
         collection.close()
         raise
     return collection
+
+
+def open_backend(
+    name: str,
+    *,
+    path: str | Path | None = None,
+    url: str | None = None,
+    client: Any = None,
+    api_key: str | None = None,
+    config: SearchKitConfig,
+) -> Backend:
+    """Return the engine that holds the collection ``name``; nothing is read yet. Arguments as for `open_collection`.
+
+    Raises:
+        ConfigError: The arguments contradict each other, or the name cannot be that of a collection.
+        CollectionError: There is something else in its place.
+    """
+    given = [label for label, value in (("path", path), ("url", url), ("client", client)) if value is not None]
+    if len(given) != 1:
+        raise ConfigError(f"give exactly one of path, url and client, not {' and '.join(given) or 'none'}")
+    if api_key is not None and url is None:
+        raise ConfigError("api_key belongs to url; a client of yours brings its own")
+    if not isinstance(name, str):
+        raise ConfigError(f"a collection's name is a string, not {type(name).__name__}: {name!r}")
+    return _embedded(path, name, config) if path is not None else _remote(name, url, client, api_key, config)
 
 
 def _embedded(path: str | Path, name: str, config: SearchKitConfig) -> Backend:

@@ -9,7 +9,8 @@ from typing import Any, Protocol
 
 from searchkit.collection.filters import Condition
 from searchkit.collection.manifest import Manifest
-from searchkit.config import FilterFieldType
+from searchkit.collection.notes import Notes
+from searchkit.config import FilterFieldType, SearchKitConfig
 from searchkit.stages import SparseVector
 
 SCAN_PAGE = 1000
@@ -65,14 +66,48 @@ class Backend(Protocol):
     def is_read_only(self) -> bool:
         """Whether writing is impossible."""
 
+    @property
+    def name(self) -> str:
+        """Name of the collection that is used: another one than was asked for, where one took its place."""
+
     def find_manifest(self) -> Manifest | None:
-        """Return what the collection was made with; ``None`` if it does not exist."""
+        """Return what the collection was made with; ``None`` if it does not exist.
+
+        Where another collection took its place, that one is used from now on.
+        """
+
+    def notes(self) -> Notes:
+        """Return what was noted on the collection that is used when `find_manifest` found it, or by `note` since."""
+
+    def note(self, notes: Notes) -> None:
+        """Replace the notes on the collection that is used, in one step."""
+
+    def leads_to(self) -> str:
+        """Return the collection that whoever opens the name that was asked for gets now."""
+
+    def switch_to(self, successor: str) -> None:
+        """Make whoever opens the name that was asked for get the collection ``successor`` from now on, in one step."""
+
+    def sibling(self, name: str, config: SearchKitConfig) -> Backend:
+        """Return the collection of the same store that has exactly this name; close it as well."""
+
+    def drop(self) -> None:
+        """Delete the collection with all it holds; if another one took its place, what leads there stays.
+
+        Raises:
+            CollectionError: Somebody has it open, where the engine can tell.
+        """
 
     def open(self) -> None:
         """Make the collection ready for reading and writing; it exists. May be repeated."""
 
-    def create(self, manifest: Manifest) -> Manifest:
-        """Create the collection and return its manifest: the given one, or that of whoever was faster."""
+    def create(self, manifest: Manifest, unfinished: str = "") -> Manifest:
+        """Create the collection and return its manifest: the given one, or that of whoever was faster.
+
+        Args:
+            manifest: What it is made with.
+            unfinished: What is being made of it, if nobody else may open it before it is finished.
+        """
 
     def writing(self) -> AbstractContextManager[None]:
         """Enclose writes; what was written is durable when the context ends. May be nested."""
@@ -97,6 +132,12 @@ class Backend(Protocol):
 
     def fetch(self, points: Sequence[int], fields: Sequence[str] | None = None) -> dict[int, Mapping[str, Any]]:
         """Return the payloads, or some fields of them, of those ``points`` that are there."""
+
+    def read(self, points: Sequence[int]) -> dict[int, Point]:
+        """Return those of ``points`` that are there, whole."""
+
+    def read_all(self) -> Iterator[list[Point]]:
+        """Return all points, whole, page by page."""
 
     def query(self, legs: Sequence[LegQuery]) -> list[list[tuple[int, float]]]:
         """Return point ids and scores of each leg, best first."""

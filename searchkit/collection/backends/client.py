@@ -14,9 +14,11 @@ from searchkit.collection.backends.client_calls import ClientCalls
 from searchkit.collection.backends.client_connection import is_local, lock_of
 from searchkit.collection.backends.client_errors import MissingCollectionError, RequestTooLargeError
 from searchkit.collection.backends.client_filters import accept, render
+from searchkit.collection.backends.client_points import POINTS_PAGE, whole_point
 from searchkit.collection.backends.client_requests import creation, integer_of, leg_request, point_struct, request_parts
 from searchkit.collection.filters import Condition, payload_path
 from searchkit.collection.manifest import Manifest, read_manifest
+from searchkit.collection.notes import Notes, read_notes
 from searchkit.collection.schema import FLAGS, HASH, ID, METADATA, WINDOW_INDEX, uuid_text
 from searchkit.config import FilterFieldType, SearchKitConfig
 from searchkit.errors import CollectionError, ConfigError, PayloadError, RetrievalError, RetrievalTimeoutError
@@ -25,6 +27,8 @@ T = TypeVar("T")
 
 MANIFEST_KEY = "searchkit"
 """Where the manifest lies in the collection's metadata."""
+NOTES_KEY = "searchkit_notes"
+"""Where the notes lie."""
 
 _LOCAL_DIGITS = 6
 """The local mode's scores differ in the seventh digit from call to call, with the alignment of its arrays."""
@@ -65,7 +69,9 @@ class ClientBackend:
                 f"client is a qdrant_client.QdrantClient, not {type(client).__name__}; SearchKit.asearch works with it"
             )
         self._client = client
-        self._name = name
+        self._given_name = self._name = name
+        self._follows = True
+        self._notes = Notes()
         self._config = config
         self._place = place
         self._is_owner = is_owner
@@ -80,6 +86,11 @@ class ClientBackend:
     def location(self) -> str:
         """Name and place, for messages."""
         return f"the collection {self._name!r} at {self._place}"
+
+    @property
+    def name(self) -> str:
+        """Name of the collection that is used."""
+        return self._name
 
     @property
     def is_read_only(self) -> bool:
@@ -98,11 +109,90 @@ class ClientBackend:
                 f"{self.location} was not made by searchkit (its metadata has no {MANIFEST_KEY!r}); search it with "
                 "SearchKit.attach, or choose another collection name (nothing was changed)"
             )
-        return read_manifest(metadata[MANIFEST_KEY], self.location)
+        manifest = read_manifest(metadata[MANIFEST_KEY], self.location)
+        self._notes = read_notes(metadata.get(NOTES_KEY), self.location)
+        return self._followed(self._notes) or manifest
 
-    def create(self, manifest: Manifest) -> Manifest:
+    def _followed(self, notes: Notes) -> Manifest | None:
+        """Use the collection that took this one's place, or that the name is an alias of, and return its manifest."""
+        if not self._follows:
+            return None
+        target = notes.successor
+        if not target and notes.name not in {"", self._name}:
+            # An alias may be switched while this object lives: what was opened stays what is searched.
+            target = self._aliases().get(self._name, "")
+        if not target:
+            return None
+        before = self.location
+        self._use(target, follows=not notes.successor)
+        manifest = self.find_manifest()
+        if manifest is None:
+            raise CollectionError(f"{before} leads to {target!r}, which is not there; restore it from a backup")
+        return manifest
+
+    def _use(self, name: str, *, follows: bool) -> None:
+        self._name, self._follows = name, follows
+        self._calls = ClientCalls(name, self.location, self._config, lock_of(self._client) if self._is_local else None)
+
+    def _aliases(self) -> dict[str, str]:
+        found = self._call("read the aliases of", self._client.get_aliases).aliases
+        return {one.alias_name: one.collection_name for one in found}
+
+    def notes(self) -> Notes:
+        """Return the notes in the collection's metadata, as last read or written."""
+        return self._notes
+
+    def note(self, notes: Notes) -> None:
+        """Write the notes into the collection's metadata, in one request."""
+        self._call(
+            "write to", lambda: self._client.update_collection(self._name, metadata={NOTES_KEY: notes.model_dump()})
+        )
+        self._notes = notes
+
+    def leads_to(self) -> str:
+        """Ask for the alias, or for the successor where the name is the collection's own."""
+        aliased = self._aliases().get(self._given_name)
+        return aliased or self._root().notes().successor or self._given_name
+
+    def _root(self) -> ClientBackend:
+        root = self.sibling(self._given_name, self._config)
+        if root.find_manifest() is None:
+            raise CollectionError(f"{root.location} is gone; open what took its place by its own name")
+        return root
+
+    def switch_to(self, successor: str) -> None:
+        """Switch the alias, or note the successor where the name is the collection's own: one request either way."""
+        if self._given_name not in self._aliases():
+            root = self._root()
+            root.note(root.notes().model_copy(update={"successor": successor}))
+            return
+        switch: list[Any] = [
+            models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=self._given_name)),
+            models.CreateAliasOperation(
+                create_alias=models.CreateAlias(collection_name=successor, alias_name=self._given_name)
+            ),
+        ]
+        self._call("switch", lambda: self._client.update_collection_aliases(switch))
+
+    def sibling(self, name: str, config: SearchKitConfig) -> ClientBackend:
+        """Return another collection that the same client reaches."""
+        backend = ClientBackend(self._client, name, config, place=self._place, is_owner=False)
+        backend._follows = False
+        return backend
+
+    def drop(self) -> None:
+        """Delete the collection; of one that leads to another, the points alone."""
+        if self.notes().successor:
+            everything = models.FilterSelector(filter=models.Filter())
+            self._write("delete from", lambda: self._client.delete(self._name, everything, wait=True))
+        else:
+            self._call("delete", lambda: self._client.delete_collection(self._name))
+
+    def create(self, manifest: Manifest, unfinished: str = "") -> Manifest:
         """Create the collection with its manifest in one request, so that it never exists without."""
-        arguments = creation(manifest, self._config, {MANIFEST_KEY: manifest.model_dump()})
+        notes = Notes(name=self._name, unfinished=unfinished)
+        metadata = {MANIFEST_KEY: manifest.model_dump(), NOTES_KEY: notes.model_dump()}
+        arguments = creation(manifest, self._config, metadata)
         failure = None
         try:
             self._call("create", lambda: self._client.create_collection(self._name, **arguments))
@@ -184,6 +274,33 @@ class ClientBackend:
     def fetch(self, points: Sequence[int], fields: Sequence[str] | None = None) -> dict[int, Mapping[str, Any]]:
         """Return payloads by point id."""
         return self._retrieve(points, with_payload=True if fields is None else list(fields))
+
+    def read(self, points: Sequence[int]) -> dict[int, Point]:
+        """Return points with payload and vectors."""
+        ids = [uuid_text(point) for point in points]
+
+        def ask() -> dict[int, Point]:
+            records = self._client.retrieve(self._name, ids, with_payload=True, with_vectors=True)
+            return {integer_of(record.id): whole_point(record, self._config) for record in records}
+
+        return self._call("read", ask) if ids else {}
+
+    def read_all(self) -> Iterator[list[Point]]:
+        """Return all points with payload and vectors, page by page."""
+        offset: Any = None
+
+        def page() -> tuple[list[Point], Any]:
+            records, following = self._client.scroll(
+                self._name, limit=POINTS_PAGE, offset=offset, with_payload=True, with_vectors=True
+            )
+            return [whole_point(record, self._config) for record in records], following
+
+        while True:
+            points, offset = self._call("read", page)
+            if points:
+                yield points
+            if offset is None:
+                return
 
     def query(self, legs: Sequence[LegQuery]) -> list[list[tuple[int, float]]]:
         """Run all legs in one request."""

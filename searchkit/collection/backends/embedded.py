@@ -12,15 +12,20 @@ import qdrant_edge as edge
 
 from searchkit.collection.backends.base import LegQuery, Point
 from searchkit.collection.backends.embedded_filters import accept, render
-from searchkit.collection.backends.folder import CollectionFolder
+from searchkit.collection.backends.folder import CollectionFolder, collection_folder
+from searchkit.collection.backends.folder_notes import drop_folder, read_folder_notes, write_folder_notes
 from searchkit.collection.backends.shard import SharedShard, acquire
 from searchkit.collection.backends.store import engine_ids, integer_of
 from searchkit.collection.filters import Condition
 from searchkit.collection.manifest import Manifest
+from searchkit.collection.notes import Notes
 from searchkit.collection.schema import HASH
 from searchkit.config import FilterFieldType, SearchKitConfig
 from searchkit.errors import CollectionError
 from searchkit.stages import SparseVector
+
+_POINTS_PAGE = 256
+"""Whole points read at once: 256 of 1,024 dimensions are a few megabytes."""
 
 
 class EmbeddedBackend:
@@ -33,6 +38,8 @@ class EmbeddedBackend:
 
     def __init__(self, folder: CollectionFolder, config: SearchKitConfig) -> None:
         self._folder = folder
+        self._root, self._given_name = folder.path.parent, folder.path.name
+        self._follows = True
         self._config = config
         self._shard: SharedShard | None = None
         self._release: weakref.finalize[..., EmbeddedBackend] | None = None
@@ -49,15 +56,64 @@ class EmbeddedBackend:
         """Whether the settings say so."""
         return self._config.read_only
 
-    def find_manifest(self) -> Manifest | None:
-        """Read the manifest from the folder."""
-        with self._folder.mapped_os_errors():
-            return self._folder.read_manifest() if self._folder.is_there else None
+    @property
+    def name(self) -> str:
+        """Name of the folder that is used."""
+        return self._folder.path.name
 
-    def create(self, manifest: Manifest) -> Manifest:
+    def find_manifest(self) -> Manifest | None:
+        """Read the manifest from the folder, or from that of the collection which took its place."""
+        with self._folder.mapped_os_errors():
+            if not self._folder.is_there:
+                return None
+            successor = read_folder_notes(self._folder.path).successor if self._follows else ""
+        if successor:
+            before = self.location
+            self._folder, self._follows = collection_folder(self._root, successor), False
+            if not self._folder.is_there:
+                raise CollectionError(f"{before} leads to {successor!r}, which is not there; restore it from a backup")
+        with self._folder.mapped_os_errors():
+            return self._folder.read_manifest()
+
+    def create(self, manifest: Manifest, unfinished: str = "") -> Manifest:
         """Create the folder and write the manifest; the shard comes with `open`."""
         with self._folder.mapped_os_errors():
+            if unfinished:
+                self._folder.path.mkdir(parents=True, exist_ok=True)
+                write_folder_notes(self._folder.path, Notes(unfinished=unfinished))
             return self._folder.create(manifest)
+
+    def notes(self) -> Notes:
+        """Read the notes from the folder."""
+        with self._folder.mapped_os_errors():
+            return read_folder_notes(self._folder.path)
+
+    def note(self, notes: Notes) -> None:
+        """Write the notes into the folder."""
+        with self._folder.mapped_os_errors():
+            write_folder_notes(self._folder.path, notes)
+
+    def switch_to(self, successor: str) -> None:
+        """Note the successor in the folder of the name that was asked for."""
+        with self._folder.mapped_os_errors():
+            root = self._root / self._given_name
+            write_folder_notes(root, read_folder_notes(root).model_copy(update={"successor": successor}))
+
+    def leads_to(self) -> str:
+        """Read the notes in the folder of the name that was asked for."""
+        with self._folder.mapped_os_errors():
+            return read_folder_notes(self._root / self._given_name).successor or self._given_name
+
+    def sibling(self, name: str, config: SearchKitConfig) -> EmbeddedBackend:
+        """Return the collection in the folder ``name`` beside this one."""
+        backend = EmbeddedBackend(collection_folder(self._root, name), config)
+        backend._follows = False
+        return backend
+
+    def drop(self) -> None:
+        """Delete the folder; of one that leads to another, all but that."""
+        with self._folder.mapped_os_errors():
+            drop_folder(self._folder)
 
     def open(self) -> None:
         """Lock the folder, load the shard and compare its points with the ledger."""
@@ -112,9 +168,42 @@ class EmbeddedBackend:
         records = self._retrieve(points, with_payload=True if fields is None else list(fields))
         return {integer_of(record.id): record.payload or {} for record in records}
 
-    def _retrieve(self, points: Sequence[int], *, with_payload: bool | list[str]) -> list[edge.Record]:
+    def read(self, points: Sequence[int]) -> dict[int, Point]:
+        """Return points with payload and vectors."""
+        records = self._retrieve(points, with_payload=True, with_vector=True)
+        return {integer_of(record.id): self._whole(record) for record in records}
+
+    def read_all(self) -> Iterator[list[Point]]:
+        """Return all points with payload and vectors, page by page."""
+        shard, offset = self._opened, None
+
+        def page(engine: edge.EdgeShard) -> tuple[list[edge.Record], Any]:
+            request = edge.ScrollRequest(offset=offset, limit=_POINTS_PAGE, with_payload=True, with_vector=True)
+            records, following = engine.scroll(request)
+            return records, following
+
+        while True:
+            records, offset = shard.read("read", page)
+            if records:
+                yield [self._whole(record) for record in records]
+            if offset is None:
+                return
+
+    def _whole(self, record: edge.Record) -> Point:
+        vectors: Any = record.vector or {}
+        sparse = vectors.get(self._config.sparse_vector_name)
+        return Point(
+            integer_of(record.id),
+            list(vectors.get(self._config.vector_name) or ()),
+            None if sparse is None else SparseVector(list(sparse.indices), list(sparse.values)),
+            record.payload or {},
+        )
+
+    def _retrieve(
+        self, points: Sequence[int], *, with_payload: bool | list[str], with_vector: bool = False
+    ) -> list[edge.Record]:
         ids = engine_ids(points)
-        return self._opened.read("read", lambda engine: engine.retrieve(ids, with_payload, False))
+        return self._opened.read("read", lambda engine: engine.retrieve(ids, with_payload, with_vector))
 
     def query(self, legs: Sequence[LegQuery]) -> list[list[tuple[int, float]]]:
         """Run all legs as one batch."""
