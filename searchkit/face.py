@@ -76,6 +76,11 @@ class KitFace:
         self._parts = parts
 
     @property
+    def parts(self) -> Parts:
+        """What the calls work on."""
+        return self._parts
+
+    @property
     def name(self) -> str:
         """Name of the collection."""
         return self._parts.collection.name

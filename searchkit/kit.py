@@ -76,7 +76,7 @@ class SearchKit(KitFace):
             config=settings,
             token_reader=model if isinstance(model, TokenReader) else None,
         )
-        super().__init__(_wired(opened, dense, sparse, model, settings))
+        super().__init__(wired(opened, dense, sparse, model, settings))
 
     @classmethod
     def attach(
@@ -141,7 +141,7 @@ class SearchKit(KitFace):
             read_only=read_only,
         )
         kit = cls.__new__(cls)
-        KitFace.__init__(kit, _wired(attached, dense, sparse, reranker, settings, has_sparse=attached.has_sparse))
+        KitFace.__init__(kit, wired(attached, dense, sparse, reranker, settings, has_sparse=attached.has_sparse))
         return kit
 
     def scoped(
@@ -252,7 +252,7 @@ class SearchKit(KitFace):
         self._parts.collection.close()
 
 
-def _wired(
+def wired(
     collection: Collection | AttachedCollection,
     dense: Encoder,
     sparse: SparseEncoder,
@@ -261,6 +261,7 @@ def _wired(
     *,
     has_sparse: bool = True,
 ) -> Parts:
+    """Return the parts of a kit over a collection that is open or will be."""
     model = reranker or CrossEncoderReranker()
     scheduled = ScheduledReranker(model, cache_bytes=settings.score_cache_bytes)
     pipeline = TwoStagePipeline(

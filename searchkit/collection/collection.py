@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
@@ -14,7 +14,7 @@ from searchkit.collection.filters import IS_FIRST_WINDOW, Condition, parse_filte
 from searchkit.collection.ingest import Writer
 from searchkit.collection.manifest import Manifest, check_manifest, manifest_of
 from searchkit.collection.notes import check_finished
-from searchkit.collection.passages import RecordStream, check_selection, checked_ids
+from searchkit.collection.passages import Record, RecordStream, check_selection, checked_ids, content_hash
 from searchkit.collection.reading import read_passages
 from searchkit.collection.retrieval import retrieve
 from searchkit.collection.schema import (
@@ -98,6 +98,26 @@ class Collection:
         return self._backend.location
 
     @property
+    def backend(self) -> Backend:
+        """The engine that holds it."""
+        return self._backend
+
+    @property
+    def encoder(self) -> Encoder:
+        """What encodes passages."""
+        return self._encoder
+
+    @property
+    def sparse_encoder(self) -> SparseEncoder:
+        """What encodes them for BM25."""
+        return self._sparse_encoder
+
+    @property
+    def config(self) -> SearchKitConfig:
+        """The settings."""
+        return self._config
+
+    @property
     def exists(self) -> bool:
         """Whether the collection has been created."""
         return self._state.manifest is not None or self._backend.find_manifest() is not None
@@ -155,8 +175,11 @@ class Collection:
         """
         self._refuse_if_read_only("add to")
         stream = RecordStream(passages, self._config.ingest.max_passage_chars, self._scope)
+        return self._writer().write(stream, on_progress)
+
+    def _writer(self) -> Writer:
         self.open()
-        writer = Writer(
+        return Writer(
             backend=self._backend,
             manifest=self._ours(),
             encoder=self._encoder,
@@ -167,7 +190,44 @@ class Collection:
             scope=self._scope,
             tokens=None if self._token_reader is None else self._token_reader.token_writer(),
         )
-        return writer.write(stream, on_progress)
+
+    def beside(
+        self, backend: Backend, encoder: Encoder | None, config: SearchKitConfig | None, purpose: str
+    ) -> Collection:
+        """Return another collection of the same store, with this one's parts where none are given."""
+        return Collection(
+            backend.name,
+            backend,
+            encoder or self._encoder,
+            self._sparse_encoder,
+            config or self._config,
+            self._token_reader,
+            purpose=purpose,
+        )
+
+    def records(self) -> Iterator[Record]:
+        """Return all passages as they would be written, under the ids of their scopes; in pages, nothing is kept.
+
+        Raises:
+            CollectionError: The collection does not exist, or a passage is incomplete.
+        """
+        self._require()
+        for page in self._backend.scan(self._native(None, IS_FIRST_WINDOW)):
+            for first, passage in read_passages(self._backend, page, self._scope, self.location).items():
+                if passage.id is not None:
+                    digest = content_hash(passage.text, passage.metadata)
+                    yield Record(passage.id, key_of(first), passage.text, passage.metadata, digest)
+
+    def write(self, records: Iterable[Record], on_progress: Callable[[int], None] | None = None) -> AddReport:
+        """Write what `records` of another collection returned; see `add`."""
+        return self._writer().write(records, on_progress)
+
+    def prune(self, other: Collection) -> int:
+        """Delete the passages that ``other`` does not have, whatever their scope, and return how many there were."""
+        self._require()
+        pages = list(self._backend.scan(self._native(None, IS_FIRST_WINDOW)))
+        gone = [first for page in pages for first in sorted(set(page).difference(other._backend.existing(page)))]
+        return self._delete_passages(gone)
 
     def delete(self, ids: Sequence[PassageId] | None = None, filter: Any = None) -> int:  # noqa: A002
         """Delete passages by id or by filter, exactly one of the two, and return how many there were.

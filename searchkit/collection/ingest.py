@@ -19,7 +19,7 @@ import numpy as np
 from searchkit.collection.backends.base import Backend, Point
 from searchkit.collection.changes import Change, is_long, payload_of, texts_of, write_order
 from searchkit.collection.manifest import Manifest
-from searchkit.collection.passages import Record, RecordStream, contradiction
+from searchkit.collection.passages import Record, contradiction
 from searchkit.collection.schema import (
     HASH,
     METADATA,
@@ -103,7 +103,7 @@ class Writer:
     scope: Scope = EVERYTHING
     tokens: TokenWriter | None = None
 
-    def write(self, stream: RecordStream, on_progress: Callable[[int], None] | None) -> AddReport:
+    def write(self, stream: Iterable[Record], on_progress: Callable[[int], None] | None) -> AddReport:
         """Write all passages of ``stream`` and report.
 
         Raises:

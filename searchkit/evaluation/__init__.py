@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from searchkit.evaluation.calibration import run_calibration_error
 from searchkit.evaluation.chart import write_png
-from searchkit.evaluation.compare import compare, compare_runs, search_count
+from searchkit.evaluation.compare import compare, compare_runs, compare_searchers, search_count
 from searchkit.evaluation.configurations import DEFAULT_DEPTHS, Configuration, grid
 from searchkit.evaluation.folders import has_corpus, read_corpus, read_judged, read_queries
 from searchkit.evaluation.judged import JudgedQueries, JudgedQuery, Qrels, Run, ScoredPassage, join_judgments
@@ -52,6 +52,7 @@ __all__ = [
     "checked_measure",
     "compare",
     "compare_runs",
+    "compare_searchers",
     "evaluate",
     "grid",
     "has_corpus",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 
 import numpy as np
@@ -76,6 +77,44 @@ def compare(
     report = assemble_report(
         judged.name, judged.qrels, trials, measures=checked, latency_budget_ms=latency_budget_ms, seed=seed
     )
+    return report, [trial.run for trial in trials]
+
+
+def compare_searchers(
+    searchers: Mapping[str, Searcher],
+    judged: JudgedQueries,
+    configuration: Configuration | None = None,
+    *,
+    measures: Sequence[str] = DEFAULT_MEASURES,
+    primary: str = "nDCG@10",
+    timed_count: int = 50,
+    seed: int = 42,
+    on_progress: Callable[[int], None] | None = None,
+) -> tuple[ComparisonReport, list[Run]]:
+    """Search the judged queries with several searchers in one configuration; the first one is the baseline.
+
+    Args:
+        searchers: What to compare, by the names that the report uses.
+        judged: Queries, their criteria and judgments.
+        configuration: How each searches; ``None`` takes the defaults of `Configuration`.
+        measures: Names of measures.
+        primary: The measure that decides; added to ``measures`` if it is missing.
+        timed_count: Queries of each searcher that are searched one at a time and timed.
+        seed: Of the resampling.
+        on_progress: Gets the number of searches finished since its last call.
+
+    Raises:
+        ConfigError: There is nothing to compare, or a measure is not known.
+        SearchkitError: A search failed.
+    """
+    way = configuration or Configuration()
+    trials = []
+    for name, searcher in searchers.items():
+        results = search_all(searcher, judged, way, timed_count=timed_count, on_progress=on_progress)
+        trial = trial_of(way, judged, results)
+        trials.append(replace(trial, run=replace(trial.run, name=name)))
+    checked = _checked_measures(measures, primary)
+    report = assemble_report(judged.name, judged.qrels, trials, measures=checked, seed=seed)
     return report, [trial.run for trial in trials]
 
 

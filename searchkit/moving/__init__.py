@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from searchkit.moving.copying import CopyReport, Location, copy_collection
+from searchkit.moving.reindexing import ReindexReport, drop_previous, reindex
 
-__all__ = ["CopyReport", "Location", "copy_collection"]
+__all__ = ["CopyReport", "Location", "ReindexReport", "copy_collection", "drop_previous", "reindex"]
