@@ -13,6 +13,7 @@ from searchkit.cli.eval import EXAMPLE as EVAL_EXAMPLE
 from searchkit.cli.eval import evaluate
 from searchkit.cli.index import EXAMPLE as INDEX_EXAMPLE
 from searchkit.cli.index import index
+from searchkit.cli.moving import PULL_EXAMPLE, PUSH_EXAMPLE, REINDEX_EXAMPLE, pull, push, rebuild
 from searchkit.cli.search import EXAMPLE as SEARCH_EXAMPLE
 from searchkit.cli.search import search
 from searchkit.cli.session import KitOpener, OneLineErrors, Session, open_kit
@@ -59,6 +60,9 @@ def create_app(open_kit: KitOpener = open_kit) -> typer.Typer:
     app.command("eval", epilog=EVAL_EXAMPLE)(evaluate)
     app.command("bench", epilog=BENCH_EXAMPLE)(bench)
     app.command("train", epilog=TRAIN_EXAMPLE)(train)
+    app.command("push", epilog=PUSH_EXAMPLE)(push)
+    app.command("pull", epilog=PULL_EXAMPLE)(pull)
+    app.command("reindex", epilog=REINDEX_EXAMPLE)(rebuild)
     return app
 
 

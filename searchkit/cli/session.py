@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
 
+DEFAULT_PATH = ".searchkit"
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where a collection lies; ``None`` leaves a value to `searchkit.SearchKit`."""
@@ -35,10 +38,11 @@ KitOpener = Callable[[Place], "SearchKit"]
 
 
 def open_kit(place: Place) -> SearchKit:
-    """Open a kit with the default models."""
-    from searchkit.kit import SearchKit
+    """Open a kit with the models and windows that its collection was made with; a new one with the default ones."""
+    from searchkit.moving import Location, open_as_made
 
-    return SearchKit(place.collection, path=place.path, url=place.url, api_key=place.api_key)
+    path = DEFAULT_PATH if place.path is None and place.url is None else place.path
+    return open_as_made(Location(place.collection, path=path, url=place.url, api_key=place.api_key))
 
 
 @dataclass(frozen=True, slots=True)

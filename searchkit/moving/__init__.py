@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from searchkit.moving.copying import CopyReport, Location, copy_collection
+from searchkit.moving.as_made import open_as_made
+from searchkit.moving.copying import CopyReport, Location, copy_collection, point_count, stored_manifest
 from searchkit.moving.reindexing import ReindexReport, drop_previous, reindex
 
-__all__ = ["CopyReport", "Location", "ReindexReport", "copy_collection", "drop_previous", "reindex"]
+__all__ = [
+    "CopyReport",
+    "Location",
+    "ReindexReport",
+    "copy_collection",
+    "drop_previous",
+    "open_as_made",
+    "point_count",
+    "reindex",
+    "stored_manifest",
+]

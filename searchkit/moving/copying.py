@@ -101,36 +101,43 @@ def copy_collection(
     started = time.perf_counter()
     advance = on_progress or (lambda _: None)
     settings = config or SearchKitConfig()
-    manifest = read_stored_manifest(source, settings)
+    manifest = stored_manifest(source, settings)
+    if manifest is None:
+        raise _missing(source)
     settings = settings.model_copy(
         update={"vector_name": manifest.dense_vector, "sparse_vector_name": manifest.sparse_vector}
     )
     with _opened(source, settings) as origin, _opened(target, settings) as goal:
         if origin.location == goal.location:
             raise ConfigError(f"source and target are both {origin.location}; give the target another name or place")
-        _require_finished(origin)
+        origin.find_manifest()
+        check_finished(origin.notes(), "", origin.location)
         origin.open()
         copy = _Copy(origin, goal, advance, f"copy of {source.collection!r}")
         return copy.run(manifest, started)
 
 
-def read_stored_manifest(place: Location, config: SearchKitConfig) -> Manifest:
-    """Return what a collection was made with, without opening it.
+def stored_manifest(place: Location, config: SearchKitConfig) -> Manifest | None:
+    """Return what a collection was made with, without opening it; ``None`` if it does not exist."""
+    with _opened(place, config) as backend:
+        return backend.find_manifest()
+
+
+def point_count(place: Location, config: SearchKitConfig) -> int:
+    """Return how many points a collection has.
 
     Raises:
-        CollectionError: It does not exist.
+        CollectionError: It does not exist, or cannot be opened.
     """
     with _opened(place, config) as backend:
-        manifest = backend.find_manifest()
-        if manifest is None:
-            raise CollectionError(f"{backend.location} does not exist; check its name and place")
-        return manifest
+        if backend.find_manifest() is None:
+            raise _missing(place)
+        backend.open()
+        return backend.count(None)
 
 
-def _require_finished(backend: Backend) -> None:
-    if backend.find_manifest() is None:
-        raise CollectionError(f"{backend.location} does not exist; check its name and place")
-    check_finished(backend.notes(), "", backend.location)
+def _missing(place: Location) -> CollectionError:
+    return CollectionError(f"{place!r} does not exist; check its name and place")
 
 
 @contextmanager

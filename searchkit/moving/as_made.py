@@ -1,0 +1,53 @@
+"""A kit opened with what its collection was made with, read off the manifest."""
+
+from __future__ import annotations
+
+from searchkit.config import SearchKitConfig, WindowConfig
+from searchkit.encoding import FastEmbedEncoder, SentenceEncoder
+from searchkit.errors import CollectionError
+from searchkit.kit import SearchKit
+from searchkit.moving.copying import Location, stored_manifest
+from searchkit.stages import Encoder, EncoderFingerprint
+
+
+def open_as_made(place: Location) -> SearchKit:
+    """Return a kit with the windows and the encoder that the collection was made with; the defaults for a new one.
+
+    For programs that are told a collection and nothing else, as the command line is. An encoder is found by the name
+    that the manifest has; the manifest's hash then says whether it is the same one.
+
+    Raises:
+        CollectionError: The encoder is of a kind that has no name to find it by.
+    """
+    manifest = stored_manifest(place, SearchKitConfig())
+    if manifest is None:
+        return _open(place, None, None)
+    windows = WindowConfig(max_tokens=manifest.window_tokens, overlap_tokens=manifest.overlap_tokens)
+    config = SearchKitConfig(
+        windows=windows, vector_name=manifest.dense_vector, sparse_vector_name=manifest.sparse_vector
+    )
+    return _open(place, _encoder_of(manifest.encoder, place.collection), config)
+
+
+def _open(place: Location, encoder: Encoder | None, config: SearchKitConfig | None) -> SearchKit:
+    return SearchKit(
+        place.collection,
+        path=place.path,
+        url=place.url,
+        client=place.client,
+        api_key=place.api_key,
+        encoder=encoder,
+        config=config,
+    )
+
+
+def _encoder_of(made_with: EncoderFingerprint, collection: str) -> Encoder:
+    query_prompt, passage_prompt = made_with.query_prompt, made_with.passage_prompt
+    if made_with.kind == "sentence-transformers":
+        return SentenceEncoder(made_with.model, query_prompt=query_prompt, passage_prompt=passage_prompt)
+    if made_with.kind == "fastembed":
+        return FastEmbedEncoder(made_with.model, query_prompt=query_prompt, passage_prompt=passage_prompt)
+    raise CollectionError(
+        f"{collection!r} was made with {made_with.model!r}, an encoder of the kind {made_with.kind!r}, which cannot be "
+        "found by its name; open it in Python with SearchKit(..., encoder=...)"
+    )
