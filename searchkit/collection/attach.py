@@ -19,9 +19,9 @@ from searchkit.collection.attach_vectors import (
 from searchkit.collection.attached import AttachedCollection
 from searchkit.collection.attached_answers import Attachment
 from searchkit.collection.attached_writing import AttachedWriter
-from searchkit.collection.backends.client import MANIFEST_KEY
 from searchkit.collection.backends.client_calls import ClientCalls
 from searchkit.collection.backends.client_connection import connect, is_local, lock_of
+from searchkit.collection.backends.client_home import MANIFEST_KEY
 from searchkit.collection.layouts import TEXT_KEYS_OF_TOOLS, DenseVector, choose_dense, choose_sparse, detect_layout
 from searchkit.config import SearchKitConfig
 from searchkit.errors import CollectionError, ConfigError

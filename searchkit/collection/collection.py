@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
@@ -14,7 +14,7 @@ from searchkit.collection.filters import IS_FIRST_WINDOW, Condition, parse_filte
 from searchkit.collection.ingest import Writer
 from searchkit.collection.manifest import Manifest, check_manifest, manifest_of
 from searchkit.collection.notes import check_finished
-from searchkit.collection.passages import Record, RecordStream, check_selection, checked_ids, content_hash
+from searchkit.collection.passages import Record, RecordStream, check_selection, checked_ids
 from searchkit.collection.reading import read_passages
 from searchkit.collection.retrieval import retrieve
 from searchkit.collection.schema import (
@@ -113,6 +113,11 @@ class Collection:
         return self._sparse_encoder
 
     @property
+    def token_reader(self) -> TokenReader | None:
+        """The reranker, if it can read token ids that are stored with the windows, and they are."""
+        return self._token_reader
+
+    @property
     def config(self) -> SearchKitConfig:
         """The settings."""
         return self._config
@@ -191,43 +196,9 @@ class Collection:
             tokens=None if self._token_reader is None else self._token_reader.token_writer(),
         )
 
-    def beside(
-        self, backend: Backend, encoder: Encoder | None, config: SearchKitConfig | None, purpose: str
-    ) -> Collection:
-        """Return another collection of the same store, with this one's parts where none are given."""
-        return Collection(
-            backend.name,
-            backend,
-            encoder or self._encoder,
-            self._sparse_encoder,
-            config or self._config,
-            self._token_reader,
-            purpose=purpose,
-        )
-
-    def records(self) -> Iterator[Record]:
-        """Return all passages as they would be written, under the ids of their scopes; in pages, nothing is kept.
-
-        Raises:
-            CollectionError: The collection does not exist, or a passage is incomplete.
-        """
-        self._require()
-        for page in self._backend.scan(self._native(None, IS_FIRST_WINDOW)):
-            for first, passage in read_passages(self._backend, page, self._scope, self.location).items():
-                if passage.id is not None:
-                    digest = content_hash(passage.text, passage.metadata)
-                    yield Record(passage.id, key_of(first), passage.text, passage.metadata, digest)
-
     def write(self, records: Iterable[Record], on_progress: Callable[[int], None] | None = None) -> AddReport:
-        """Write what `records` of another collection returned; see `add`."""
+        """Write records that are checked, under the keys that they carry; see `add`."""
         return self._writer().write(records, on_progress)
-
-    def prune(self, other: Collection) -> int:
-        """Delete the passages that ``other`` does not have, whatever their scope, and return how many there were."""
-        self._require()
-        pages = list(self._backend.scan(self._native(None, IS_FIRST_WINDOW)))
-        gone = [first for page in pages for first in sorted(set(page).difference(other._backend.existing(page)))]
-        return self._delete_passages(gone)
 
     def delete(self, ids: Sequence[PassageId] | None = None, filter: Any = None) -> int:  # noqa: A002
         """Delete passages by id or by filter, exactly one of the two, and return how many there were.
@@ -241,10 +212,10 @@ class Collection:
         if ids is not None:
             firsts = [first for passage_id in checked_ids(ids) for first in self._firsts(passage_id)]
             self._require()
-            return self._delete_passages(list(dict.fromkeys(firsts)))
+            return self.delete_passages(list(dict.fromkeys(firsts)))
         self._require()
         matching = [point for page in self._backend.scan(self._native(filter)) for point in page]
-        return self._delete_passages(first_points(matching))
+        return self.delete_passages(first_points(matching))
 
     def optimize(self, *, wait: bool = True) -> bool:
         """Build the index over what was written since it was last built.
@@ -378,7 +349,8 @@ class Collection:
             )
         return self._state.manifest
 
-    def _delete_passages(self, firsts: Sequence[int]) -> int:
+    def delete_passages(self, firsts: Sequence[int]) -> int:
+        """Delete the passages with these first points, whole, and return how many there were."""
         deleted = 0
         with self._backend.writing():
             for start in range(0, len(firsts), SCAN_PAGE):

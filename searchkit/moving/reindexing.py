@@ -17,6 +17,7 @@ from searchkit.errors import CollectionError, ConfigError
 from searchkit.evaluation import ComparisonReport, JudgedQueries, compare_searchers
 from searchkit.face import KitFace
 from searchkit.kit import SearchKit, wired
+from searchkit.moving.rebuilding import collection_beside, prune, stored_records
 from searchkit.stages import Encoder
 from searchkit.types import Frozen
 
@@ -79,6 +80,8 @@ def reindex(
     """
     started = time.perf_counter()
     old = _own_collection(kit)
+    if not old.count():
+        raise CollectionError(f"{old.location} holds no passages; add some first, or delete it")
     new = _successor(old, encoder, config)
     try:
         encoded = _bring_over(old, new, on_progress)
@@ -153,15 +156,15 @@ def _successor(old: Collection, encoder: Encoder | None, config: SearchKitConfig
             backend.notes().unfinished == purpose or backend.notes().previous == old.backend.name
         )
         if name != old.backend.name and (stored is None or is_attempt):
-            return old.beside(backend, encoder, config, purpose)
+            return collection_beside(old, backend, encoder, config, purpose)
     raise AssertionError("numbers do not end")
 
 
 def _bring_over(old: Collection, new: Collection, on_progress: Callable[[int], None] | None) -> int:
     encoded = 0
     for _ in range(_MOST_ROUNDS):
-        report = new.write(old.records(), on_progress)
-        pruned = new.prune(old)
+        report = new.write(stored_records(old), on_progress)
+        pruned = prune(new, old)
         encoded += report.added + report.updated
         if not report.added + report.updated + pruned:
             return encoded

@@ -107,7 +107,7 @@ class Filters:
     def any(self) -> Any:
         return self.in_words() if self.draw.random() < 0.35 else self.native()
 
-    def in_words(self) -> dict[str, Any]:
+    def in_words(self, depth: int = 0) -> dict[str, Any]:
         tenant = self.draw.choice(TENANTS)
         parts: list[dict[str, Any]] = [
             {"tenant": tenant},
@@ -126,6 +126,9 @@ class Filters:
         merged: dict[str, Any] = {}
         for part in self.draw.sample(parts, self.draw.randint(1, 3)):
             merged.update(part)
+        if depth < 3 and self.draw.random() < 0.3:
+            inner = [self.in_words(depth + 1) or {"lang": "en"} for _ in range(self.draw.randint(1, 3))]
+            merged |= self.draw.choice([{"$or": inner}, {"$and": inner}, {"$not": inner[0]}])
         return merged
 
     def native(self, depth: int = 0) -> models.Filter:

@@ -162,6 +162,10 @@ def test_views_and_missing_collections_are_refused(old, open_kit):
         reindex(old.scoped(tenant="acme"), encoder=NEW)
     with pytest.raises(CollectionError, match="does not exist yet"):
         reindex(open_kit(OLD, name="missing"), encoder=NEW)
+    old.delete(range(60))
+    old.scoped(tenant="acme").delete([1])
+    with pytest.raises(CollectionError, match="holds no passages"):
+        reindex(old, encoder=NEW)
 
 
 @pytest.mark.parametrize("place", ["memory", "wire"], indirect=True)

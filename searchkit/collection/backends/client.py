@@ -3,32 +3,24 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, TypeVar
+from typing import Any
 
 from qdrant_client import QdrantClient, models
 
 from searchkit.collection.backends.base import SCAN_PAGE, LegQuery, Point
-from searchkit.collection.backends.client_calls import ClientCalls
-from searchkit.collection.backends.client_connection import is_local, lock_of
-from searchkit.collection.backends.client_errors import MissingCollectionError, RequestTooLargeError
+from searchkit.collection.backends.client_errors import RequestTooLargeError
 from searchkit.collection.backends.client_filters import accept, render
+from searchkit.collection.backends.client_home import MANIFEST_KEY, NOTES_KEY, ClientHome, ForeignCollectionError
 from searchkit.collection.backends.client_points import POINTS_PAGE, whole_point
 from searchkit.collection.backends.client_requests import creation, integer_of, leg_request, point_struct, request_parts
 from searchkit.collection.filters import Condition, payload_path
-from searchkit.collection.manifest import Manifest, read_manifest
-from searchkit.collection.notes import Notes, read_notes
+from searchkit.collection.manifest import Manifest
+from searchkit.collection.notes import Notes
 from searchkit.collection.schema import FLAGS, HASH, ID, METADATA, WINDOW_INDEX, uuid_text
 from searchkit.config import FilterFieldType, SearchKitConfig
-from searchkit.errors import CollectionError, ConfigError, PayloadError, RetrievalError, RetrievalTimeoutError
-
-T = TypeVar("T")
-
-MANIFEST_KEY = "searchkit"
-"""Where the manifest lies in the collection's metadata."""
-NOTES_KEY = "searchkit_notes"
-"""Where the notes lie."""
+from searchkit.errors import CollectionError, PayloadError, RetrievalError
 
 _LOCAL_DIGITS = 6
 """The local mode's scores differ in the seventh digit from call to call, with the alignment of its arrays."""
@@ -45,11 +37,7 @@ _INDEX_TYPES: Mapping[FilterFieldType, _IndexType] = {
 }
 
 
-class ForeignCollectionError(CollectionError):
-    """The collection is there and has no manifest of ours."""
-
-
-class ClientBackend:
+class ClientBackend(ClientHome):
     """A collection that a ``QdrantClient`` reaches.
 
     Args:
@@ -64,129 +52,22 @@ class ClientBackend:
     """
 
     def __init__(self, client: QdrantClient, name: str, config: SearchKitConfig, *, place: str, is_owner: bool) -> None:
-        if not isinstance(client, QdrantClient):
-            raise ConfigError(
-                f"client is a qdrant_client.QdrantClient, not {type(client).__name__}; SearchKit.asearch works with it"
-            )
-        self._client = client
-        self._given_name = self._name = name
-        self._follows = True
-        self._notes = Notes()
-        self._config = config
-        self._place = place
+        super().__init__(client, name, config, place=place)
         self._is_owner = is_owner
-        self._is_closed = False
         self._is_open = False
         self._indexed: set[str] = set()
         self._write_lock = threading.RLock()
-        self._is_local = is_local(client)
-        self._calls = ClientCalls(name, self.location, config, lock_of(client) if self._is_local else None)
-
-    @property
-    def location(self) -> str:
-        """Name and place, for messages."""
-        return f"the collection {self._name!r} at {self._place}"
-
-    @property
-    def name(self) -> str:
-        """Name of the collection that is used."""
-        return self._name
 
     @property
     def is_read_only(self) -> bool:
         """Not known before the first write; a read-only key makes that fail."""
         return False
 
-    def find_manifest(self) -> Manifest | None:
-        """Read the manifest from the collection's metadata."""
-        try:
-            info = self._call("open", lambda: self._client.get_collection(self._name))
-        except MissingCollectionError:
-            return None
-        metadata = info.config.metadata or {}
-        if MANIFEST_KEY not in metadata:
-            raise ForeignCollectionError(
-                f"{self.location} was not made by searchkit (its metadata has no {MANIFEST_KEY!r}); search it with "
-                "SearchKit.attach, or choose another collection name (nothing was changed)"
-            )
-        manifest = read_manifest(metadata[MANIFEST_KEY], self.location)
-        self._notes = read_notes(metadata.get(NOTES_KEY), self.location)
-        return self._followed(self._notes) or manifest
-
-    def _followed(self, notes: Notes) -> Manifest | None:
-        """Use the collection that took this one's place, or that the name is an alias of, and return its manifest."""
-        if not self._follows:
-            return None
-        target = notes.successor
-        if not target and notes.name not in {"", self._name}:
-            # An alias may be switched while this object lives: what was opened stays what is searched.
-            target = self._aliases().get(self._name, "")
-        if not target:
-            return None
-        before = self.location
-        self._use(target, follows=not notes.successor)
-        manifest = self.find_manifest()
-        if manifest is None:
-            raise CollectionError(f"{before} leads to {target!r}, which is not there; restore it from a backup")
-        return manifest
-
-    def _use(self, name: str, *, follows: bool) -> None:
-        self._name, self._follows = name, follows
-        self._calls = ClientCalls(name, self.location, self._config, lock_of(self._client) if self._is_local else None)
-
-    def _aliases(self) -> dict[str, str]:
-        found = self._call("read the aliases of", self._client.get_aliases).aliases
-        return {one.alias_name: one.collection_name for one in found}
-
-    def notes(self) -> Notes:
-        """Return the notes in the collection's metadata, as last read or written."""
-        return self._notes
-
-    def note(self, notes: Notes) -> None:
-        """Write the notes into the collection's metadata, in one request."""
-        self._call(
-            "write to", lambda: self._client.update_collection(self._name, metadata={NOTES_KEY: notes.model_dump()})
-        )
-        self._notes = notes
-
-    def leads_to(self) -> str:
-        """Ask for the alias, or for the successor where the name is the collection's own."""
-        aliased = self._aliases().get(self._given_name)
-        return aliased or self._root().notes().successor or self._given_name
-
-    def _root(self) -> ClientBackend:
-        root = self.sibling(self._given_name, self._config)
-        if root.find_manifest() is None:
-            raise CollectionError(f"{root.location} is gone; open what took its place by its own name")
-        return root
-
-    def switch_to(self, successor: str) -> None:
-        """Switch the alias, or note the successor where the name is the collection's own: one request either way."""
-        if self._given_name not in self._aliases():
-            root = self._root()
-            root.note(root.notes().model_copy(update={"successor": successor}))
-            return
-        switch: list[Any] = [
-            models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=self._given_name)),
-            models.CreateAliasOperation(
-                create_alias=models.CreateAlias(collection_name=successor, alias_name=self._given_name)
-            ),
-        ]
-        self._call("switch", lambda: self._client.update_collection_aliases(switch))
-
     def sibling(self, name: str, config: SearchKitConfig) -> ClientBackend:
         """Return another collection that the same client reaches."""
         backend = ClientBackend(self._client, name, config, place=self._place, is_owner=False)
         backend._follows = False
         return backend
-
-    def drop(self) -> None:
-        """Delete the collection; of one that leads to another, the points alone."""
-        if self.notes().successor:
-            everything = models.FilterSelector(filter=models.Filter())
-            self._write("delete from", lambda: self._client.delete(self._name, everything, wait=True))
-        else:
-            self._call("delete", lambda: self._client.delete_collection(self._name))
 
     def create(self, manifest: Manifest, unfinished: str = "") -> Manifest:
         """Create the collection with its manifest in one request, so that it never exists without."""
@@ -371,20 +252,6 @@ class ClientBackend:
         if not self._is_closed and self._is_owner:
             self._client.close()
         self._is_closed = True
-
-    def _call(self, action: str, call: Callable[[], T]) -> T:
-        if self._is_closed:
-            raise CollectionError(f"{self.location} is closed; open it again with a new SearchKit")
-        return self._calls.run(action, call)
-
-    def _write(self, action: str, call: Callable[[], models.UpdateResult]) -> None:
-        """Write, and do not return before the server says that it is done."""
-        result = self._call(action, call)
-        if result.status != models.UpdateStatus.COMPLETED:
-            raise RetrievalTimeoutError(
-                f"cannot {action} {self.location}: the server has taken the request but not carried it out (status "
-                f"{result.status.value!r}); repeat the call, which writes nothing twice"
-            )
 
     def _retrieve(self, points: Sequence[int], *, with_payload: bool | list[str]) -> dict[int, Mapping[str, Any]]:
         if not points:
