@@ -43,7 +43,7 @@ def candidates_of(logits, **metadata_of) -> list[Candidate]:
 
 
 def run(found, *, reranker=None, adaptive=True, blend=False, **arguments):
-    settings = AdaptiveDepthConfig() if adaptive is True else adaptive or None
+    settings = AdaptiveDepthConfig(max_missed=0.1) if adaptive is True else adaptive or None
     stage = SecondStage(reranker or ReadingReranker(), SearchKitConfig(adaptive_depth=settings), BoundedThreads())
     many = found if found and isinstance(found[0], list) else [found]
     requests = [SearchRequest(**{"candidate_depth": 10_000} | arguments) for _ in many]
