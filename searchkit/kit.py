@@ -8,6 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from pydantic import SecretStr
+
 from searchkit.calibrating import CalibrationReport, Judgments, Unjudged, calibrate, checked_judgments
 from searchkit.collection import open_collection
 from searchkit.config import SearchKitConfig
@@ -60,7 +62,8 @@ class SearchKit(KitFace):
         reranker: Reranker | None = None,
         config: SearchKitConfig | None = None,
     ) -> None:
-        _check_place(path, url, client, api_key)
+        key, api_key = _hidden(api_key), None
+        _check_place(path, url, client, key)
         _check_objects(encoder, reranker, config)
         settings = config or SearchKitConfig()
         dense, sparse = encoder or SentenceEncoder(), Bm25Encoder()
@@ -70,7 +73,7 @@ class SearchKit(KitFace):
             path=DEFAULT_PATH if url is None and client is None and path is None else path,
             url=url,
             client=client,
-            api_key=api_key,
+            api_key=key,
             encoder=dense,
             sparse_encoder=sparse,
             config=settings,
@@ -123,7 +126,8 @@ class SearchKit(KitFace):
         """
         from searchkit.collection.attach import attach_collection  # loads qdrant-client, which most kits never need
 
-        _check_place(None, url, client, api_key)
+        key, api_key = _hidden(api_key), None
+        _check_place(None, url, client, key)
         _check_objects(encoder, reranker, config)
         settings = config or SearchKitConfig()
         dense, sparse = encoder or SentenceEncoder(), Bm25Encoder()
@@ -131,7 +135,7 @@ class SearchKit(KitFace):
             collection,
             client=client,
             url=url,
-            api_key=api_key,
+            api_key=key,
             text_field=text_field,
             vector=vector,
             encoder=dense,
@@ -210,6 +214,8 @@ class SearchKit(KitFace):
         return report
 
     def __repr__(self) -> str:
+        if "_parts" not in vars(self):  # in the traceback of a failed opening
+            return "SearchKit(not open)"
         return f"SearchKit({self.name!r}, {self._parts.collection.location})"
 
     def __enter__(self) -> SearchKit:
@@ -281,6 +287,17 @@ def wired(
         has_sparse=has_sparse,
         max_passage_chars=settings.ingest.max_passage_chars,
     )
+
+
+def _hidden(api_key: str | None) -> SecretStr | None:
+    """Return the key in a form that no frame, repr or dump shows."""
+    if api_key is not None and not isinstance(api_key, str):
+        raise ConfigError(f"api_key is a string, not {type(api_key).__name__}")
+    if api_key is not None and not (api_key.isascii() and api_key.isprintable() and api_key == api_key.strip()):
+        raise ConfigError(
+            "api_key holds characters that no request can carry, perhaps the line break of a file: strip it"
+        )
+    return None if api_key is None else SecretStr(api_key)
 
 
 def _check_place(path: object, url: object, client: object, api_key: object) -> None:

@@ -65,11 +65,13 @@ class StockGraphed:
             model = AutoModelForSequenceClassification.from_pretrained(
                 folder,
                 local_files_only=True,
+                use_safetensors=True,
+                trust_remote_code=False,
                 dtype=torch.float16 if self._is_cuda else torch.float32,
                 attn_implementation="sdpa",
             )
         self._model = model.to(self._circumstances.device).eval()
-        self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
 
     def prepare(self, pairs: Sequence[Pair]) -> None:
         """Tokenize, sort, pad and capture; `score` knows the pairs by the object, so pass it the same."""

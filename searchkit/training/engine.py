@@ -128,7 +128,7 @@ def _cross_encoder_folder(base: Path, folder: Path) -> Path:
         return folder  # a resumed run starts from the very same classification layer
     try:
         network = AutoModelForSequenceClassification.from_pretrained(
-            str(base), num_labels=1, local_files_only=True, trust_remote_code=False
+            str(base), num_labels=1, local_files_only=True, use_safetensors=True, trust_remote_code=False
         )
         tokenizer = load_transformers_tokenizer(base).tokenizer
     except (OSError, ValueError) as error:

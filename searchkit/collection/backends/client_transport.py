@@ -132,9 +132,6 @@ class BoundedTransport(httpx.BaseTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request and return its answer, whose body is still to be read."""
-        headers = list(request.headers.raw)
-        if self._api_key is not None:
-            headers.append((b"api-key", self._api_key.get_secret_value().encode()))
         target = httpcore.URL(
             scheme=request.url.raw_scheme,
             host=request.url.raw_host,
@@ -145,12 +142,21 @@ class BoundedTransport(httpx.BaseTransport):
         times = {"connect": self._config.connect_timeout_s, "read": self._read_s, "write": self._read_s, "pool": pool_s}
         answer = self._connections().handle_request(
             httpcore.Request(
-                request.method, target, headers=headers, content=request.stream, extensions={"timeout": times}
+                request.method,
+                target,
+                headers=self._headers(request),
+                content=request.stream,
+                extensions={"timeout": times},
             )
         )
         return httpx.Response(
             answer.status, headers=answer.headers, stream=_Body(answer.stream), extensions=answer.extensions
         )
+
+    def _headers(self, request: httpx.Request) -> list[tuple[bytes, bytes]]:
+        # Not a variable of the caller's: tools that print the variables of a traceback's frames would show the key.
+        key = [] if self._api_key is None else [(b"api-key", self._api_key.get_secret_value().encode())]
+        return [*request.headers.raw, *key]
 
     def close(self) -> None:
         """Close all connections."""
