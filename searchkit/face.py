@@ -16,7 +16,7 @@ from searchkit.errors import ConfigError
 from searchkit.foreign import candidates_from
 from searchkit.pipeline import TwoStagePipeline
 from searchkit.progress import progress_bar
-from searchkit.request import checked_request, checked_text
+from searchkit.request import check_sequence, checked_request, checked_text
 from searchkit.reranking.scheduler import ScheduledReranker
 from searchkit.types import AddReport, Passage, PassageId, SearchMode, SearchResult
 
@@ -197,6 +197,7 @@ class KitFace:
         """
         if isinstance(queries, str):
             raise ConfigError("queries is one string: pass a list of strings, or call search()")
+        check_sequence(queries, "queries")
         arguments = {
             "top_k": top_k,
             "candidate_depth": candidate_depth,
@@ -298,6 +299,7 @@ class KitFace:
             PayloadError: A passage is unusable.
             RerankError: Stage 2 failed and ``config.on_rerank_error`` is "raise".
         """
+        check_sequence(passages, "passages")
         depth = max(1, len(passages))
         request = checked_request(
             {"top_k": depth if top_k is None else top_k, "criteria": criteria, "deadline_s": deadline_s}
@@ -325,6 +327,7 @@ class KitFace:
 def _one_each(criteria: str | Sequence[str | None] | None, count: int) -> Sequence[str | None]:
     if criteria is None or isinstance(criteria, str):
         return [criteria] * count
+    check_sequence(criteria, "criteria")
     if len(criteria) != count:
         raise ConfigError(
             f"{len(criteria)} criteria for {count} queries: pass one string for all, or one entry a query"

@@ -63,9 +63,14 @@ def _check_ids(found: Sequence[Candidate]) -> None:
 def _checked_scores(scores: Sequence[float] | None, count: int) -> list[float] | None:
     if scores is None:
         return None
+    try:
+        values = [float(score) for score in scores]
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ConfigError(
+            f"scores={scores!r:.80} are no numbers ({error}): pass one score a passage, or None"
+        ) from error
     if len(scores) != count:
         raise ConfigError(f"{len(scores)} scores for {count} passages: pass one score a passage, or None")
-    values = [float(score) for score in scores]
     for row, value in enumerate(values):
         if not math.isfinite(value):
             raise ConfigError(f"the score of passage {row} is {value}: pass finite numbers, or leave scores out")

@@ -163,7 +163,10 @@ class SearchKit(KitFace):
         Raises:
             ConfigError: Nothing is given, the tenant is given twice, or a field or a value cannot be bound.
         """
-        bound = dict(fields or {})
+        try:
+            bound = dict(fields or {})
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f'fields={fields!r:.80} is no dict: pass one such as {{"team": "red"}}') from error
         if tenant is not None:
             if "tenant" in bound:
                 raise ConfigError("the tenant is given twice, in the fields and as tenant=; give it once")

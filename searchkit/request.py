@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import Field, ValidationError, model_validator
@@ -119,3 +119,9 @@ def checked_text(text: Any, what: str = "query") -> str:
             " from with the right encoding, or replace it"
         ) from error
     return text
+
+
+def check_sequence(value: object, what: str) -> None:
+    """Raise `ConfigError` if ``value`` is no list or other sequence that can be gone through in order."""
+    if isinstance(value, str | bytes) or not isinstance(value, Sequence):
+        raise ConfigError(f"{what} must be a list, got {type(value).__name__}: pass one entry each")
