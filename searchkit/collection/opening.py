@@ -61,7 +61,7 @@ def open_backend(
     path: str | Path | None = None,
     url: str | None = None,
     client: Any = None,
-    api_key: str | None = None,
+    api_key: str | SecretStr | None = None,
     config: SearchKitConfig,
 ) -> Backend:
     """Return the engine that holds the collection ``name``; nothing is read yet. Arguments as for `open_collection`.
