@@ -64,7 +64,7 @@ def rows_of(hits: Sequence[Hit], grades: dict[str, int]) -> list[dict[str, Any]]
 def measure(folder: Path, store: Path, reranker: CrossEncoderReranker, options: argparse.Namespace) -> dict[str, Any]:
     """Return the candidates of the folder's judged queries, searched with the kit's own defaults at depth 100."""
     judged = read_judged(folder)
-    encoder = RememberingEncoder(options.vectors if has_corpus(folder) else [])
+    encoder = RememberingEncoder([one for one in options.vectors if Path(one.split("=")[0]) == folder])
     config = SearchKitConfig(blend="off", score_cache_bytes=0, on_rerank_error="raise")
     with SearchKit(folder.name, path=store, encoder=encoder, reranker=reranker, config=config) as kit:
         kit.add(read_corpus(folder) if has_corpus(folder) else standard_library_passages(), show_progress=False)
