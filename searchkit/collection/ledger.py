@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 _MODULUS = 2**128
 
@@ -26,6 +27,10 @@ class Ledger:
     points: int = 0
     checksum: int = 0
     content: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the ledger as JSON values; the sums as text, since no JSON number holds them."""
+        return {"points": self.points, "checksum": f"{self.checksum:x}", "content": f"{self.content:x}"}
 
     def written(self, now: Mapping[int, str], before: Mapping[int, str]) -> Ledger:
         """Return the ledger after points were stored.
@@ -48,6 +53,15 @@ class Ledger:
             (self.checksum - sum(before)) % _MODULUS,
             (self.content - _marks(before)) % _MODULUS,
         )
+
+
+def read_ledger(stored: Mapping[str, Any]) -> Ledger:
+    """Return the ledger that `Ledger.to_json` gave.
+
+    Raises:
+        KeyError, TypeError, ValueError: It is damaged.
+    """
+    return Ledger(int(stored["points"]), int(stored["checksum"], 16), int(stored["content"], 16))
 
 
 def ledger_of(pages: Iterable[Mapping[int, str]]) -> Ledger:

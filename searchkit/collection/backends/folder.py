@@ -22,7 +22,7 @@ from searchkit.collection.backends.checked_json import dump_checked, load_checke
 from searchkit.collection.backends.journal import Expectation, read_journal
 from searchkit.collection.backends.owner import find_owner, take_lock
 from searchkit.collection.backends.seal import FileMark, Seal
-from searchkit.collection.ledger import Ledger
+from searchkit.collection.ledger import Ledger, read_ledger
 from searchkit.collection.manifest import Manifest, read_manifest
 from searchkit.errors import CollectionError, ConfigError
 
@@ -136,8 +136,7 @@ class CollectionFolder:
 
     def write_record(self, record: StoreRecord) -> None:
         """Replace what the folder says about its store."""
-        ledger = record.ledger
-        numbers = {"points": ledger.points, "checksum": f"{ledger.checksum:x}", "content": f"{ledger.content:x}"}
+        numbers = record.ledger.to_json()
         replace_checked(self._record, numbers | {"engine": record.engine, "unindexed": record.unindexed})
 
     def read_expectation(self, record: StoreRecord) -> Expectation:
@@ -222,7 +221,7 @@ def is_engine_name(name: str) -> bool:
 
 
 def _record_from(stored: Mapping[str, Any]) -> StoreRecord:
-    ledger = Ledger(int(stored["points"]), int(stored["checksum"], 16), int(stored["content"], 16))
+    ledger = read_ledger(stored)
     if not is_engine_name(stored["engine"]):
         raise ValueError(f"the engine's folder is {stored['engine']!a}")
     return StoreRecord(ledger, stored["engine"], int(stored["unindexed"]))

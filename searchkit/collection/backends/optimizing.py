@@ -8,24 +8,21 @@ that dies leaves nothing but its copy, which is deleted; the collection never de
 
 from __future__ import annotations
 
-import json
 import logging
 import secrets
 import shutil
-import subprocess
-import sys
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
-from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import qdrant_edge as edge
 
+from searchkit.collection.backends.child import Child
 from searchkit.collection.backends.folder import ENGINE
 from searchkit.collection.backends.store import close_engine, engine_ids, integer_of
-from searchkit.collection.ledger import Ledger
+from searchkit.collection.ledger import read_ledger
 from searchkit.errors import CollectionError, RetrievalError, SearchkitError
 
 if TYPE_CHECKING:
@@ -35,10 +32,6 @@ _log = logging.getLogger(__name__)
 
 _DELTA_POINTS = 128
 """Points brought over at once: some ten milliseconds in which nothing else runs."""
-_CHILD = (
-    "import json, sys; sys.path[:] = json.loads(sys.stdin.readline());"
-    " from searchkit.collection.backends.optimizing_child import main; main(sys.stdin, sys.stdout)"
-)
 
 
 class Optimizer:
@@ -120,7 +113,7 @@ class _Run:
         self._shard = shard
         self._location = f"the collection in {shard.folder.path}"
         self._name = f"{ENGINE}-{secrets.token_hex(4)}"
-        self._child: subprocess.Popen[str] | None = None
+        self._child: Child | None = None
         self._is_cancelled = threading.Event()
         # A daemon, so that an exiting interpreter goes on to close the collection, which cancels this.
         self._thread = threading.Thread(target=self._main, name="searchkit-optimize", daemon=True)
@@ -132,7 +125,7 @@ class _Run:
         self._is_cancelled.set()
         child = self._child
         if child is not None:
-            child.kill()
+            child.process.kill()
         if self._thread is not threading.current_thread():
             self._thread.join()
 
@@ -180,18 +173,21 @@ class _Run:
 
     def _build(self, source: Path, target: Path) -> bool:
         """Have the child copy the store and build the index; return whether that changed anything."""
-        child = self._spawn(source, target)
+        child = self._child = Child("searchkit.collection.backends.optimizing_child", f"optimize {self._location}")
         try:
-            self._hear("ready")
+            if self._is_cancelled.is_set():
+                child.process.kill()
+            child.tell({"source": str(source.resolve()), "target": str(target.resolve())})
+            child.hear("ready")
             with self._shard.exclusive():
                 self._shard.track()
                 copied = self._shard.record.ledger
-                self._tell("copy")
-                self._hear("copied")
-            answer = self._hear("optimized")
+                child.tell({"is": "go"})
+                child.hear("copied")
+            answer = child.hear("optimized")
         finally:
-            self._bury(child)
-        if _ledger(answer) != copied:
+            child.end()
+        if read_ledger(answer["ledger"]) != copied:
             raise RetrievalError(f"cannot optimize {self._location}: its copy does not hold the same points")
         return bool(answer["has_changed"])
 
@@ -231,57 +227,3 @@ class _Run:
             if gone:
                 engine.update(edge.UpdateOperation.delete_points(engine_ids(gone)))
         return len(present)
-
-    def _spawn(self, source: Path, target: Path) -> subprocess.Popen[str]:
-        command = [sys.executable, "-I", "-c", _CHILD]
-        try:
-            child = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-            )
-        except OSError as error:
-            raise RetrievalError(
-                f"cannot optimize {self._location}: no second process of {sys.executable} ({error})"
-            ) from error
-        self._child = child
-        if self._is_cancelled.is_set():
-            child.kill()
-        self._tell(json.dumps(sys.path))
-        self._tell(json.dumps({"source": str(source.resolve()), "target": str(target.resolve())}))
-        return child
-
-    def _tell(self, line: str) -> None:
-        stdin = self._child.stdin if self._child else None
-        if stdin is not None:
-            with suppress(BrokenPipeError):  # the missing answer says it better
-                stdin.write(line + "\n")
-                stdin.flush()
-
-    def _hear(self, expected: str) -> dict[str, Any]:
-        """Return the child's next answer.
-
-        Raises:
-            RetrievalError: The child failed, or is gone.
-        """
-        child = self._child
-        line = child.stdout.readline() if child is not None and child.stdout is not None else ""
-        answer: dict[str, Any] = json.loads(line) if line else {"is": "gone"}
-        if answer["is"] == expected:
-            return answer
-        reason = answer.get("error") or f"its process ended (exit code {child.wait() if child else None})"
-        raise RetrievalError(
-            f"cannot optimize {self._location}: {reason}; it is as it was, see that there is memory and disk space "
-            "for a second copy"
-        )
-
-    @staticmethod
-    def _bury(child: subprocess.Popen[str]) -> None:
-        child.kill()
-        child.wait()
-        for pipe in (child.stdin, child.stdout):
-            if pipe is not None:
-                with suppress(BrokenPipeError):
-                    pipe.close()
-
-
-def _ledger(answer: dict[str, Any]) -> Ledger:
-    return Ledger(int(answer["points"]), int(answer["checksum"], 16), int(answer["content"], 16))

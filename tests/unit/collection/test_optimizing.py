@@ -14,7 +14,7 @@ import pytest
 import qdrant_edge as edge
 
 from searchkit.collection import open_collection
-from searchkit.collection.backends import optimizing, store
+from searchkit.collection.backends import child, optimizing, store
 from searchkit.config import SearchKitConfig
 from searchkit.errors import CollectionError, RetrievalError
 from searchkit.stages import RetrievalRequest
@@ -184,16 +184,16 @@ def child_of(collection):
     run = collection._backend._opened.optimizer._run
     while run._child is None:
         time.sleep(0.001)
-    return run._child
+    return run._child.process
 
 
 @pytest.mark.parametrize("wait_s", [0.0, 0.3, 0.5, 0.7])
 def test_a_child_that_is_killed_leaves_the_collection_as_it_was(collection, tmp_path, wait_s):
     before = texts(collection)
     collection.optimize(wait=False)
-    child = child_of(collection)
+    process = child_of(collection)
     time.sleep(wait_s)
-    child.send_signal(signal.SIGKILL)
+    process.send_signal(signal.SIGKILL)
     error = collection._backend._opened.optimizer._run.result.exception(timeout=60)
     assert error is None or "is as it was" in str(error)  # it may have been too late to kill it
     assert len(engines(tmp_path)) == 1
@@ -213,7 +213,7 @@ def test_a_child_that_cannot_start_is_an_error_of_ours(collection, monkeypatch, 
 
 def test_a_child_that_fails_says_why_and_is_not_started_by_itself_again(tmp_path, monkeypatch, caplog):
     collection = open_things(tmp_path, after_points=50)
-    monkeypatch.setattr(optimizing, "_CHILD", "import sys; sys.stdin.readline(); sys.exit(7)")
+    monkeypatch.setattr(child, "_BOOT", "import sys; sys.stdin.readline(); sys.exit(7)")
     collection.add(passages(100))
     with pytest.raises(RetrievalError, match="exit code 7"):
         collection.optimize()
@@ -224,7 +224,7 @@ def test_a_child_that_fails_says_why_and_is_not_started_by_itself_again(tmp_path
 
 
 def test_a_copy_that_does_not_hold_the_same_points_is_not_used(collection, tmp_path, monkeypatch):
-    monkeypatch.setattr(optimizing, "_ledger", lambda answer: None)
+    monkeypatch.setattr(optimizing, "read_ledger", lambda answer: None)
     with pytest.raises(RetrievalError, match="does not hold the same points"):
         collection.optimize()
     assert engines(tmp_path) == ["engine"]
@@ -269,19 +269,19 @@ collection.add([{{"id": n, "text": f"text {{n}}"}} for n in range(3000)])
 collection.optimize(wait=False)
 run = collection._backend._opened.optimizer._run
 while run._child is None: pass
-print(run._child.pid, flush=True)
+print(run._child.process.pid, flush=True)
 sys.stdin.read()
 """
     parent = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     with parent.stdin, parent.stdout:
-        child = int(parent.stdout.readline())
+        pid = int(parent.stdout.readline())
         time.sleep(0.5)
         parent.kill()
         parent.wait()
     deadline = time.monotonic() + 10
-    while is_alive(child) and time.monotonic() < deadline:
+    while is_alive(pid) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert not is_alive(child)
+    assert not is_alive(pid)
 
 
 def is_alive(pid):
