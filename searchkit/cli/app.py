@@ -9,6 +9,8 @@ import typer
 
 from searchkit.cli.bench import EXAMPLE as BENCH_EXAMPLE
 from searchkit.cli.bench import bench
+from searchkit.cli.doctor import EXAMPLE as DOCTOR_EXAMPLE
+from searchkit.cli.doctor import doctor
 from searchkit.cli.eval import EXAMPLE as EVAL_EXAMPLE
 from searchkit.cli.eval import evaluate
 from searchkit.cli.index import EXAMPLE as INDEX_EXAMPLE
@@ -16,7 +18,7 @@ from searchkit.cli.index import index
 from searchkit.cli.moving import PULL_EXAMPLE, PUSH_EXAMPLE, REINDEX_EXAMPLE, pull, push, rebuild
 from searchkit.cli.search import EXAMPLE as SEARCH_EXAMPLE
 from searchkit.cli.search import search
-from searchkit.cli.session import KitOpener, OneLineErrors, Session, open_kit
+from searchkit.cli.session import EncoderMaker, KitOpener, OneLineErrors, Session, make_encoders, open_kit
 from searchkit.cli.train import EXAMPLE as TRAIN_EXAMPLE
 from searchkit.cli.train import train
 
@@ -24,11 +26,12 @@ DEMO_EXAMPLE = 'Example: searchkit demo, and then: searchkit search "read a file
 JUDGMENTS = Path("tests/data/stdlib")
 
 
-def create_app(open_kit: KitOpener = open_kit) -> typer.Typer:
+def create_app(open_kit: KitOpener = open_kit, make_encoders: EncoderMaker = make_encoders) -> typer.Typer:
     """Return the command line.
 
     Args:
         open_kit: How a collection is opened; pass your own to run the commands with other models or another store.
+        make_encoders: The encoders of these models, for a collection that cannot be opened.
     """
     app = typer.Typer(
         name="searchkit",
@@ -45,7 +48,7 @@ def create_app(open_kit: KitOpener = open_kit) -> typer.Typer:
         version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
     ) -> None:
         """Two-stage search: candidates from a bi-encoder and BM25, reordered by a cross-encoder."""
-        context.obj = Session(open_kit)
+        context.obj = Session(open_kit, make_encoders)
         if version:
             from searchkit import __version__
 
@@ -57,6 +60,7 @@ def create_app(open_kit: KitOpener = open_kit) -> typer.Typer:
     app.command("demo", epilog=DEMO_EXAMPLE)(demo)
     app.command("index", epilog=INDEX_EXAMPLE)(index)
     app.command("search", epilog=SEARCH_EXAMPLE)(search)
+    app.command("doctor", epilog=DOCTOR_EXAMPLE)(doctor)
     app.command("eval", epilog=EVAL_EXAMPLE)(evaluate)
     app.command("bench", epilog=BENCH_EXAMPLE)(bench)
     app.command("train", epilog=TRAIN_EXAMPLE)(train)

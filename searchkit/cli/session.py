@@ -17,6 +17,7 @@ from searchkit.errors import SearchkitError
 
 if TYPE_CHECKING:
     from searchkit.kit import SearchKit
+    from searchkit.stages import Encoder, SparseEncoder
 
 # typer brings its own click since 0.20 and exports neither's UsageError, the base of what it does export.
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
@@ -36,6 +37,7 @@ class Place:
 
 
 KitOpener = Callable[[Place], "SearchKit"]
+EncoderMaker = Callable[[], "tuple[Encoder, SparseEncoder]"]
 
 
 def open_kit(place: Place) -> SearchKit:
@@ -46,16 +48,25 @@ def open_kit(place: Place) -> SearchKit:
     return open_as_made(Location(place.collection, path=path, url=place.url, api_key=place.api_key))
 
 
+def make_encoders() -> tuple[Encoder, SparseEncoder]:
+    """Return the encoders that a kit with the default models has."""
+    from searchkit.encoding import Bm25Encoder, SentenceEncoder
+
+    return SentenceEncoder(), Bm25Encoder()
+
+
 @dataclass(frozen=True, slots=True)
 class Session:
     """One run of the command line.
 
     Attributes:
         open_kit: Opens a collection; tests put small models in here.
+        make_encoders: Makes the encoders for a collection that cannot be opened.
         output: Where to write.
     """
 
     open_kit: KitOpener = open_kit
+    make_encoders: EncoderMaker = make_encoders
     output: Output = field(default_factory=Output)
 
 

@@ -227,7 +227,7 @@ def test_version_is_that_of_the_package(run):
     assert run("--version").stdout == f"{__version__}\n"
 
 
-@pytest.mark.parametrize("command", ["demo", "index", "search", "eval", "train"])
+@pytest.mark.parametrize("command", ["doctor", "demo", "index", "search", "eval", "train"])
 def test_every_help_shows_an_example(run, command):
     result = run(command, "--help")
     assert result.exit_code == 0

@@ -89,6 +89,11 @@ class CollectionFolder:
         status = self._manifest.stat()
         return status.st_dev, status.st_ino
 
+    @property
+    def looks_like_ours(self) -> bool:
+        """Whether a collection was created here, or something is left of one."""
+        return any(path.exists() for path in (self._manifest, self._record, self._seal))
+
     def check_ownership(self) -> None:
         """Raise ``CollectionError`` if there is something here that we did not make."""
         if not self.path.exists() and not self.path.is_symlink():
@@ -123,6 +128,10 @@ class CollectionFolder:
         finally:
             draft.unlink(missing_ok=True)
         return manifest
+
+    def replace_manifest(self, manifest: Manifest) -> None:
+        """Write the manifest in place of a damaged one."""
+        replace_checked(self._manifest, manifest.model_dump())
 
     def read_record(self) -> StoreRecord | None:
         """Return what the store should be; ``None`` if the engine's creation was never finished."""
