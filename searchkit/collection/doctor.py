@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import SecretStr
 
 from searchkit.collection.diagnosis import Diagnosis, Finding, lost_ids, made_with, proof_findings, state_of
 from searchkit.collection.opening import open_backend
@@ -30,7 +31,7 @@ def examine(
     path: str | Path | None = None,
     url: str | None = None,
     client: Any = None,
-    api_key: str | None = None,
+    api_key: str | SecretStr | None = None,
     config: SearchKitConfig | None = None,
     repair: bool = False,
     encoders: Encoders | None = None,
