@@ -15,6 +15,7 @@ from searchkit.collection.backends.folder_chart import (
     look_at_leftovers,
     look_at_record,
 )
+from searchkit.collection.backends.folder_notes import NOTES_NAME, read_folder_notes
 from searchkit.collection.backends.owner import find_owner
 from searchkit.collection.backends.salvage import DAMAGED, Evidence, agrees_with, prove, rebuild, take_over, tidy
 from searchkit.collection.diagnosis import Diagnosis, Finding, State, lost_ids, made_with, proof_findings, state_of
@@ -55,7 +56,7 @@ class FolderDoctor:
 
     def examine(self, *, repair: bool) -> Diagnosis:
         """Say what is wrong, after repairing it if asked to."""
-        folder = self._folder()
+        folder, notes = self._follow(self._folder())
         if not folder.path.is_dir() or not any(folder.path.iterdir()):
             return self._diagnosis(folder, Chart(), state="missing")
         owner = find_owner(folder.lock_file)
@@ -65,7 +66,7 @@ class FolderDoctor:
             finding = Finding(
                 subject="owner", severity="note", text=str(error), remedy="examine it again when it is closed"
             )
-            return self._diagnosis(folder, Chart([finding]), state="in use")
+            return self._diagnosis(folder, Chart([*notes, finding]), state="in use")
         with lock, folder.mapped_os_errors():
             chart = self._look(folder)
             if owner is not None:
@@ -74,6 +75,7 @@ class FolderDoctor:
             repaired = self._repair(folder, chart) if repair else ()
             if repaired:
                 chart = self._look(folder)
+        chart.findings[:0] = notes
         return self._diagnosis(folder, chart, lost=lost, lost_count=missing, repaired=repaired)
 
     def _folder(self) -> CollectionFolder:
@@ -84,6 +86,23 @@ class FolderDoctor:
             if not folder.looks_like_ours:
                 raise
             return folder
+
+    def _follow(self, folder: CollectionFolder) -> tuple[CollectionFolder, list[Finding]]:
+        """Return the folder that the name leads to, after the collection was built anew in another one."""
+        try:
+            notes = read_folder_notes(folder.path)
+        except CollectionError as error:
+            remedy = f"delete {folder.path / NOTES_NAME} if the name never led to another collection"
+            return folder, [Finding(subject="notes", severity="problem", text=str(error), remedy=remedy)]
+        found = []
+        if notes.unfinished:
+            text = f"it is unfinished: the {notes.unfinished} was interrupted, or still runs"
+            found.append(Finding(subject="notes", severity="note", text=text, remedy="run the same command again"))
+        if not notes.successor:
+            return folder, found
+        text = f"the name leads to the collection {notes.successor!r}, which took the place of this one"
+        found.append(Finding(subject="notes", severity="note", text=text))
+        return collection_folder(self._root, notes.successor), found
 
     def _look(self, folder: CollectionFolder) -> Chart:
         chart = Chart()

@@ -11,8 +11,8 @@ from searchkit.collection.backends.folder import CollectionFolder
 from searchkit.collection.notes import Notes, read_notes
 from searchkit.errors import CollectionError
 
-_NAME = ".searchkit-notes.json"  # such names are ours, even in a folder that has no manifest yet
-_KEPT = frozenset({_NAME, "searchkit.json", "lock"})
+NOTES_NAME = ".searchkit-notes.json"  # such names are ours, even in a folder that has no manifest yet
+_KEPT = frozenset({NOTES_NAME, "searchkit.json", "lock"})
 
 
 def read_folder_notes(path: Path) -> Notes:
@@ -21,7 +21,7 @@ def read_folder_notes(path: Path) -> Notes:
     Raises:
         CollectionError: They are damaged.
     """
-    file = path / _NAME
+    file = path / NOTES_NAME
     location = f"the collection in {path}"
     if not file.exists():
         return Notes()
@@ -39,7 +39,7 @@ def write_folder_notes(path: Path, notes: Notes) -> None:
         json.dump(notes.model_dump(), file)
         file.flush()
         os.fsync(file.fileno())
-    draft.replace(path / _NAME)
+    draft.replace(path / NOTES_NAME)
 
 
 def drop_folder(folder: CollectionFolder) -> None:

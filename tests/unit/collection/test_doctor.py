@@ -12,8 +12,10 @@ from qdrant_client import QdrantClient
 from searchkit.collection import open_collection
 from searchkit.collection.backends.checked_json import load_checked, replace_checked
 from searchkit.collection.backends.copying import copy_store
+from searchkit.collection.backends.folder_notes import NOTES_NAME, write_folder_notes
 from searchkit.collection.backends.journal import Journal
 from searchkit.collection.doctor import examine
+from searchkit.collection.notes import Notes
 from searchkit.collection.schema import passage_key, point_id, uuid_text
 from searchkit.config import SearchKitConfig
 from searchkit.errors import CollectionError, ConfigError
@@ -347,3 +349,20 @@ def test_a_ledger_of_another_engine_than_there_is_names_the_missing_folder(fille
     record = load_checked((filled / "ledger.json").read_text())
     replace_checked(filled / "ledger.json", record | {"engine": "engine-00000000"})
     assert doctor(filled.parent).state == "damaged"
+
+
+def test_a_name_that_leads_to_another_collection_is_followed(filled):
+    (filled.parent / "older").mkdir()
+    write_folder_notes(filled.parent / "older", Notes(successor="things"))
+    (filled.parent / "older" / "searchkit.json").write_bytes((filled / "searchkit.json").read_bytes())
+    diagnosis = examine("older", path=filled.parent, config=SETTINGS)
+    assert (diagnosis.state, diagnosis.passages) == ("healthy", 150)
+    assert "leads to the collection 'things'" in diagnosis.findings[0].text
+
+
+def test_unfinished_and_damaged_notes_are_told(filled):
+    write_folder_notes(filled, Notes(unfinished="copy of 'x'"))
+    assert "the copy of 'x' was interrupted" in doctor(filled.parent).findings[0].text
+    (filled / NOTES_NAME).write_text("{")
+    diagnosis = doctor(filled.parent)
+    assert (diagnosis.state, problems(diagnosis)) == ("damaged", ["notes"])
