@@ -15,7 +15,7 @@ from searchkit.reranking.packing import TokenBatch
 if TYPE_CHECKING:
     from torch import nn
 
-_KIND = "cross-encoder-2"
+_KIND = "cross-encoder-3"
 _TOKEN_BUDGET = 512  # a batch whose activations stay in the second-level cache
 
 
@@ -74,7 +74,8 @@ def _load(folder: Path) -> nn.Module:
     from searchkit.reranking.engines.first_token import narrow_last_layer
     from searchkit.reranking.engines.torch_engine import load_model
 
-    model = load_model(folder)
+    # Written out, attention is a few operators that runtimes recognise; as one call it brings checks for empty rows.
+    model = load_model(folder, attention="eager")
     narrow_last_layer(model)
 
     class Logits(torch.nn.Module):

@@ -139,8 +139,12 @@ class TorchEngine:
         return bool(torch.isfinite(logits).all())
 
 
-def load_model(folder: Path) -> Any:
+def load_model(folder: Path, attention: str | None = None) -> Any:
     """Return the model in fp32 on the CPU, ready for inference.
+
+    Args:
+        folder: The model.
+        attention: Implementation of attention by transformers' name; ``None`` leaves the choice to transformers.
 
     Raises:
         ModelLoadError: The files cannot be read, need code of their own, or lack weights.
@@ -155,6 +159,7 @@ def load_model(folder: Path) -> Any:
                 use_safetensors=True,
                 trust_remote_code=False,
                 dtype=torch.float32,
+                attn_implementation=attention,
                 output_loading_info=True,
             )
     except Exception as error:  # transformers raises nearly anything for a folder that does not fit
