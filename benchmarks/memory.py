@@ -19,7 +19,7 @@ from pathlib import Path
 from results import write
 
 from searchkit import SearchKit
-from searchkit.benchmarking.texts import TextSource
+from searchkit.models.sample_texts import TextSource
 from searchkit.testing import FakeEncoder
 
 TARGET_MB = 500.0

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from results import write
 
 from searchkit import CrossEncoderReranker
-from searchkit.benchmarking.texts import TextSource
+from searchkit.models.sample_texts import TextSource
 from searchkit.models.tokenizer import load_tokenizer
 from searchkit.reranking.packing import pack
 from searchkit.reranking.pairing import PairTokenizer

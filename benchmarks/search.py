@@ -23,7 +23,7 @@ import numpy as np
 from results import write
 
 from searchkit import CrossEncoderReranker, SearchKit, SearchKitConfig, SentenceEncoder
-from searchkit.benchmarking.texts import TextSource
+from searchkit.models.sample_texts import TextSource
 from searchkit.stages import Vectors
 
 TARGET = 2.5

@@ -15,8 +15,8 @@ from searchkit.benchmarking.contestants import Batched, Circumstances, Contestan
 from searchkit.benchmarking.peer_files import PeerFolder
 from searchkit.benchmarking.peers import FastEmbedPeer, FlashRankPeer, SentenceTransformersPeer, peers
 from searchkit.benchmarking.report import BenchReport, Entry, Failure, Fidelity, Machine, Ratio, Speed, Spread
-from searchkit.benchmarking.texts import TextSource, real_sentences
 from searchkit.benchmarking.workloads import FULL, QUICK, STANDARD, Load, Plan
+from searchkit.models.sample_texts import TextSource, real_sentences
 
 __all__ = [
     "FULL",

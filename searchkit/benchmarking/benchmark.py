@@ -11,13 +11,13 @@ from searchkit.benchmarking.machine import describe, held_to
 from searchkit.benchmarking.report import BenchReport, Fidelity, Machine
 from searchkit.benchmarking.starters import Starters
 from searchkit.benchmarking.summary import ratios, speeds, spread
-from searchkit.benchmarking.texts import TextSource
 from searchkit.benchmarking.timing import Timings, time_in_turns
 from searchkit.benchmarking.workloads import Load, PairLengths, Plan, Workload, make_workload
 from searchkit.errors import ConfigError
 from searchkit.models.device import device_kind
 from searchkit.models.hashing import weight_hash
 from searchkit.models.onnx_session import usable_cores
+from searchkit.models.sample_texts import TextSource
 
 _BUSY = 0.5  # processes waiting for each core; above it somebody else is computing
 _FEW_ROUNDS = 3
@@ -48,7 +48,7 @@ def run_benchmark(
         plan: How much to measure.
         reference: Whose logits count as right, see `searchkit.benchmarking.starters.Starters.compare`.
         seed: Of the texts.
-        source: Where texts come from; ``None`` draws from `searchkit.benchmarking.texts.real_sentences`.
+        source: Where texts come from; ``None`` draws from `searchkit.models.sample_texts.real_sentences`.
         on_progress: Told how many more steps are done, see `step_count`.
 
     Raises:

@@ -7,8 +7,8 @@ import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from searchkit.benchmarking.texts import Pair, TextSource
 from searchkit.benchmarking.workloads import Load, PairLengths, Workload
+from searchkit.models.sample_texts import Pair, TextSource
 from searchkit.models.tokenizer import load_tokenizer
 
 _MEAN = 100  # tokens of a passage

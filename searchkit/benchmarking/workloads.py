@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from searchkit.benchmarking.report import WorkloadSize
-from searchkit.benchmarking.texts import Pair, TextSource, digest
+from searchkit.models.sample_texts import Pair, TextSource, digest
 from searchkit.models.tokenizer import load_tokenizer
 
 

@@ -1,7 +1,7 @@
-"""Texts to measure with: real sentences that every machine has, in the lengths of MS MARCO's queries and passages.
+"""Sample texts to measure and to calibrate with: real sentences, in the lengths of MS MARCO's queries and passages.
 
-The sentences come from the docstrings of the standard library's sources, read without importing them: nothing is
-downloaded, and one Python release gives the same texts everywhere.
+The sentences come from the docstrings of the standard library's sources, read without importing them: every machine
+has them, nothing is downloaded, and one Python release gives the same texts everywhere.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def real_sentences() -> tuple[str, ...]:
     found = dict.fromkeys(sentence for text in _docstrings() for sentence in _prose(text))
     if len(found) < _FEWEST:
         raise ConfigError(
-            f"the texts to measure with are docstrings of Python's own sources, and {_library()} has only {len(found)} "
+            f"the sample texts are docstrings of Python's own sources, and {_library()} has only {len(found)} "
             "usable sentences: run this with a Python that brings its library as .py files"
         )
     return tuple(found)

@@ -2,9 +2,8 @@ import statistics
 
 import pytest
 
-from searchkit.benchmarking import TextSource, real_sentences
-from searchkit.benchmarking.texts import digest
 from searchkit.errors import ConfigError
+from searchkit.models.sample_texts import TextSource, digest, real_sentences
 from tests.unit.benchmarking.stubs import SENTENCES
 
 
