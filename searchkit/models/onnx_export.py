@@ -116,21 +116,38 @@ def _source_hash(folder: Path, kind: str) -> str:
 
 
 def _publish(folder: Path, load: Callable[[Path], nn.Module], target: Path, longest: int) -> Path:
-    """Export into a folder of our own and move it into place, so that no one ever sees half an export."""
+    def export(draft: Path) -> None:
+        with _exporting:
+            _export(folder, load, draft, longest)
+
+    try:
+        return published(target, export)
+    except ExportError:
+        raise
+    except Exception as error:  # torch's exporter raises nearly anything for a graph that it cannot write
+        raise ExportError(f"the model in {folder} cannot be exported to ONNX: {error}") from error
+
+
+def published(target: Path, fill: Callable[[Path], None]) -> Path:
+    """Fill a folder of our own and move it into place, so that no one ever sees half of it.
+
+    Args:
+        target: Where it shall lie, in the cache.
+        fill: Writes the files into the folder it is given; what it raises is passed on and leaves nothing behind.
+
+    Returns:
+        ``target``, or a temporary folder if the cache cannot be written to.
+    """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     except OSError:
-        draft = Path(tempfile.mkdtemp(prefix="searchkit-onnx-"))  # no writable home: export for this process only
-        target = draft
+        target = draft = Path(tempfile.mkdtemp(prefix="searchkit-onnx-"))  # no writable home: for this process only
     try:
-        with _exporting:
-            _export(folder, load, draft, longest)
-    except Exception as error:  # torch's exporter raises nearly anything for a graph that it cannot write
+        fill(draft)
+    except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
-        if isinstance(error, ExportError):
-            raise
-        raise ExportError(f"the model in {folder} cannot be exported to ONNX: {error}") from error
+        raise
     if draft != target:
         try:
             draft.rename(target)

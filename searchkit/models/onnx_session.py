@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+from searchkit.models.lanes import Lanes
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -42,8 +43,12 @@ class OnnxSession:
         options.log_severity_level = 3  # errors; constant folding warns about nodes that do not matter
         self._session: Any = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         self._inputs = [entry.name for entry in self._session.get_inputs()]
-        self.lanes = threads or usable_cores()
-        self._pool = ThreadPoolExecutor(self.lanes, thread_name_prefix="searchkit-onnx") if self.lanes > 1 else None
+        self._lanes = Lanes(threads or usable_cores(), "searchkit-onnx")
+
+    @property
+    def lanes(self) -> int:
+        """How many batches `map` runs at once."""
+        return self._lanes.count
 
     def run(self, inputs: Mapping[str, NDArray[np.int64]]) -> NDArray[np.float32]:
         """Return the model's first output; inputs that the model does not have are left out."""
@@ -52,7 +57,4 @@ class OnnxSession:
 
     def map(self, work: Callable[[T], R], items: Iterable[T]) -> list[R]:
         """Return ``work(item)`` of each item, in order, on as many threads as the session has lanes."""
-        parts = list(items)
-        if self._pool is None or len(parts) < 2:
-            return [work(part) for part in parts]
-        return list(self._pool.map(work, parts))
+        return self._lanes.map(work, items)

@@ -62,8 +62,9 @@ class CrossEncoderReranker:
         token_budget: Padded tokens in one batch; ``None`` takes what suits the device.
         precision: "auto" (fp32 on a CPU, fp16 on an accelerator), "fp32", "fp16" or "bf16".
         engine: "auto" (on a CPU the exact model in ONNX Runtime, exported once into the user's cache folder; torch
-            elsewhere, and where a model cannot be exported), "torch" or "onnx".
-        threads: Cores that the ONNX engine uses; ``None`` for all that the process may use.
+            elsewhere, and where a model cannot be exported), "torch", "onnx", or "openvino" (on a CPU, in static int8:
+            faster, near the exact scores; needs the extra of that name and is quantized once; see docs/engines.md).
+        threads: Cores that the engines "onnx" and "openvino" use; ``None`` for all that the process may use.
         batch_invariant: Whether a pair must get the same score, to the last bit, whatever it is scored with: every
             batch is then brought to a fixed shape, which costs speed. The result's ``engine`` says so.
         profile: Calibration, blend and criteria template; ``None`` takes ``searchkit.json`` from the model's folder.

@@ -85,10 +85,20 @@ class TokenBatch:
         """Length of each pair in tokens, shape ``(pairs,)``."""
         return np.diff(self.starts).astype(np.int64)
 
-    def padded(self, padding: Padding) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        """Return ids, attention mask and token types, each of shape ``(pairs, longest)``, int64."""
+    def padded(
+        self, padding: Padding, multiple: int = 1, limit: int | None = None
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Return ids, attention mask and token types, each of shape ``(pairs, width)``, int64.
+
+        Args:
+            padding: What fills the rows, and at which end.
+            multiple: The width is the longest length, rounded up to a multiple of this.
+            limit: What rounding does not go beyond.
+        """
         lengths = self.lengths
-        width = int(lengths.max(initial=0))
+        longest = int(lengths.max(initial=0))
+        width = -(-longest // multiple) * multiple
+        width = width if limit is None else max(min(width, limit), longest)
         columns = np.arange(width)
         mask = columns < lengths[:, None]
         if padding.side == "left":

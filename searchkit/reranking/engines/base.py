@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from searchkit.reranking.packing import TokenBatch
 
 Precision = Literal["auto", "fp32", "fp16", "bf16"]
-EngineName = Literal["auto", "torch", "onnx"]
+EngineName = Literal["auto", "torch", "onnx", "openvino"]
 
 
 class OutOfMemoryError(Exception):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -92,3 +93,14 @@ def test_padding_puts_each_pair_back_where_it_was(sizes, side):
         assert edge == 1
     assert (padded[mask == 0] == -1).all()
     assert (types[mask == 0] == -2).all()
+
+
+@pytest.mark.parametrize(
+    ("lengths", "limit", "width"), [((5, 17), None, 32), ((16,), None, 16), ((17,), 24, 24), ((30,), 24, 30)]
+)
+def test_a_batch_can_be_padded_to_a_multiple(lengths, limit, width):
+    batch = pack([TokenPair(np.ones(length, dtype=np.int32), np.zeros(length, dtype=np.int32)) for length in lengths])
+    ids, mask, type_ids = batch.padded(Padding(token_id=9), multiple=16, limit=limit)
+    assert ids.shape == mask.shape == type_ids.shape == (len(lengths), width)
+    assert mask.sum(axis=1).tolist() == list(lengths)
+    assert (ids[mask == 0] == 9).all()
