@@ -39,7 +39,7 @@ def test_prose_has_exactly_the_words_asked_for():
 
 
 def test_a_python_without_sources_is_an_error_that_says_so(monkeypatch, tmp_path):
-    from searchkit.benchmarking import texts
+    from searchkit.models import sample_texts as texts
 
     monkeypatch.setattr(texts, "_library", lambda: tmp_path)
     real_sentences.cache_clear()

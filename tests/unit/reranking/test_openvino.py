@@ -94,10 +94,11 @@ def test_tiles_of_a_fixed_shape_can_be_asked_for_as_well(tiny):
 
 def test_a_length_limit_between_two_multiples_of_sixteen_is_kept(cross_encoder_folder):
     folder = cross_encoder_folder("bert", max_position_embeddings=40)
-    exact = CrossEncoderReranker(folder, device="cpu", engine="onnx", max_length=40).score_pairs(PAIRS)
-    found = int8(folder, max_length=40).score_pairs(PAIRS)
+    pairs = sample_pairs(40, seed=5)
+    exact = CrossEncoderReranker(folder, device="cpu", engine="onnx", max_length=40).score_pairs(pairs)
+    found = int8(folder, max_length=40).score_pairs(pairs)
     assert np.array_equal(found.truncated_tokens, exact.truncated_tokens)
-    assert np.abs(found.logits - exact.logits).max() < 0.2 * np.abs(exact.logits).max()
+    assert spearman(found.logits.astype(float), exact.logits.astype(float)) > 0.98
 
 
 def test_a_model_is_quantized_once(tiny, cache, monkeypatch):
