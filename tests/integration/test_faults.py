@@ -7,6 +7,7 @@ that answers must answer exactly what a model of the collection holds.
 
 from __future__ import annotations
 
+import gc
 import random
 import time
 from collections import Counter
@@ -38,6 +39,18 @@ CONFIG = SearchKitConfig.model_validate(
 def server():
     with WireServer() as made:
         yield made
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_long_collections():
+    """Keep what the whole test session has loaded out of the garbage collector.
+
+    A full collection over it takes a quarter of a second, in which no thread of the process runs, and no deadline holds.
+    """
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @dataclass
