@@ -45,7 +45,7 @@ def server():
 def no_long_collections():
     """Keep what the whole test session has loaded out of the garbage collector.
 
-    A full collection over it takes a quarter of a second, in which no thread of the process runs, and no deadline holds.
+    A full collection over it takes a quarter of a second, in which no thread of the process runs and no deadline holds.
     """
     gc.collect()
     gc.freeze()
