@@ -95,6 +95,23 @@ def test_two_objects_of_one_process_see_each_other(place):
     assert place.open().count() == 3
 
 
+def test_a_collection_opened_read_only_reads_and_refuses_to_write(made):
+    collection = made.open(read_only=True, filter_fields={"n": "integer"})
+    assert collection.is_read_only
+    assert (collection.count(), collection.get(["a"])[0].text) == (1, "a text")
+    for call in (lambda: collection.add(["text"]), lambda: collection.delete(["a"]), collection.optimize):
+        with pytest.raises(CollectionError, match=r"opened read-only.*read_only=False"):
+            call()
+    assert collection.count() == 1
+
+
+def test_optimizing_loses_nothing_on_any_engine(made):
+    collection = made.open()
+    collection.optimize()
+    assert not collection.is_optimizing
+    assert collection.get(["a"])[0].text == "a text"
+
+
 def test_a_closed_collection_says_so(made):
     collection = made.open()
     collection.close()

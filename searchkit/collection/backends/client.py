@@ -60,8 +60,8 @@ class ClientBackend(ClientHome):
 
     @property
     def is_read_only(self) -> bool:
-        """Not known before the first write; a read-only key makes that fail."""
-        return False
+        """Whether the settings say so; a read-only key shows at the first write."""
+        return self._config.read_only
 
     def sibling(self, name: str, config: SearchKitConfig) -> ClientBackend:
         """Return another collection that the same client reaches."""
@@ -281,7 +281,7 @@ class ClientBackend(ClientHome):
 
     def _ensure_indexes(self, wanted: Mapping[str, _IndexType]) -> None:
         missing = wanted.keys() - self._indexed
-        if self._is_local or not missing:  # indexes mean nothing to the local mode, which warns about them
+        if self._is_local or self._config.read_only or not missing:  # the local mode warns that it has no indexes
             return
         present = self._call("index", lambda: self._client.get_collection(self._name)).payload_schema
         for path in sorted(missing - present.keys()):

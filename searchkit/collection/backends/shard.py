@@ -13,15 +13,15 @@ import qdrant_edge as edge
 
 from searchkit.collection.backends.base import SCAN_PAGE
 from searchkit.collection.backends.embedded_errors import mapped_engine_errors
+from searchkit.collection.backends.embedded_indexes import index_types
 from searchkit.collection.backends.folder import CollectionFolder, StoreRecord
 from searchkit.collection.backends.journal import Journal
 from searchkit.collection.backends.optimizing import Optimizer
 from searchkit.collection.backends.seal import take_seal
 from searchkit.collection.backends.store import close_engine, digest_of, engine_ids, integer_of, load_store, view_store
-from searchkit.collection.filters import payload_path
 from searchkit.collection.ledger import Ledger
 from searchkit.collection.manifest import Manifest
-from searchkit.collection.schema import FLAGS, HASH, METADATA
+from searchkit.collection.schema import HASH
 from searchkit.config import FilterFieldType, SearchKitConfig
 from searchkit.errors import CollectionError
 
@@ -29,16 +29,6 @@ T = TypeVar("T")
 
 _CHECKPOINT_POINTS = 10_000
 """Points between two flushes of one long write. A flush costs some ten milliseconds, and keeps the log short."""
-
-_INDEX_TYPES: Mapping[FilterFieldType, edge.PayloadSchemaType | edge.KeywordIndexParams] = {
-    "keyword": edge.PayloadSchemaType.Keyword,
-    "integer": edge.PayloadSchemaType.Integer,
-    "float": edge.PayloadSchemaType.Float,
-    "bool": edge.PayloadSchemaType.Keyword,  # on the mirror, which holds strings
-    "datetime": edge.PayloadSchemaType.Datetime,
-    "text": edge.PayloadSchemaType.Text,
-    "tenant": edge.KeywordIndexParams(is_tenant=True),
-}
 
 _Key = tuple[int, int, int, bool]
 _open_shards: dict[_Key, SharedShard] = {}
@@ -206,13 +196,13 @@ class SharedShard:
 
     def ensure_indexes(self, fields: Mapping[str, FilterFieldType]) -> None:
         """Create the payload indexes of metadata fields that have none."""
-        wanted = {payload_path(name, FLAGS if kind == "bool" else METADATA): kind for name, kind in fields.items()}
+        wanted = index_types(fields)
         if self._is_reader or wanted.keys() <= self._indexed:
             return
         with self._write_lock:
             missing = wanted.keys() - self.read("index", lambda engine: engine.info().payload_schema.keys())
             for path in sorted(missing):
-                operation = edge.UpdateOperation.create_field_index(path, _INDEX_TYPES[wanted[path]])
+                operation = edge.UpdateOperation.create_field_index(path, wanted[path])
                 self._update("index", operation, self.record.ledger, ())
         self._indexed.update(wanted)
 

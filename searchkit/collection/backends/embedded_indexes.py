@@ -1,0 +1,30 @@
+"""Payload indexes of the embedded engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import qdrant_edge as edge
+
+from searchkit.collection.filters import payload_path
+from searchkit.collection.schema import FLAGS, METADATA
+from searchkit.config import FilterFieldType
+
+IndexType = edge.PayloadSchemaType | edge.KeywordIndexParams
+
+_INDEX_TYPES: Mapping[FilterFieldType, IndexType] = {
+    "keyword": edge.PayloadSchemaType.Keyword,
+    "integer": edge.PayloadSchemaType.Integer,
+    "float": edge.PayloadSchemaType.Float,
+    "bool": edge.PayloadSchemaType.Keyword,  # on the mirror, which holds strings
+    "datetime": edge.PayloadSchemaType.Datetime,
+    "text": edge.PayloadSchemaType.Text,
+    "tenant": edge.KeywordIndexParams(is_tenant=True),
+}
+
+
+def index_types(fields: Mapping[str, FilterFieldType]) -> dict[str, IndexType]:
+    """Return the payload paths of metadata fields with the kind of index that each wants."""
+    return {
+        payload_path(name, FLAGS if kind == "bool" else METADATA): _INDEX_TYPES[kind] for name, kind in fields.items()
+    }
