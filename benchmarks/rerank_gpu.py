@@ -82,6 +82,7 @@ class Sizes:
 
 
 DRY = Sizes(2, 6, 12, 12, 12, 1, 40, 2, 4)
+DRY_LENGTH = 32  # tokens of a pair: batch-invariant tiles have room for many of the longest
 SECONDS = {  # what a part takes at full size, generously; those that would not fit any more are skipped
     f"call, query of {FEW}": 20,
     f"bulk, query of {FEW}": 140,
@@ -250,7 +251,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"rerank_gpu: no CUDA device (torch {torch.__version__}): nothing was measured\n")
         return 2
     reranker = CrossEncoderReranker(options.model) if options.model else CrossEncoderReranker()
-    here = Circumstances(reranker.model_path, "cuda" if has_cuda else "cpu", usable_cores(), reranker.max_length)
+    longest = DRY_LENGTH if options.dry_run else reranker.max_length
+    here = Circumstances(reranker.model_path, "cuda" if has_cuda else "cpu", usable_cores(), longest)
     default = Path(tempfile.gettempdir()) / "dry" if options.dry_run else FOLDER
     out = options.out or default / f"rerank_gpu-{commit_name()}.json"
     sizes, minutes = (DRY, float("inf")) if options.dry_run else (Sizes(), options.minutes)
