@@ -48,6 +48,7 @@ def frameworks_table(numbers: dict[str, Any]) -> str:
         f" {row['candidates_reranked']} | {'yes' if row['scores_kept'] else 'no'} |"
         for row in numbers["rows"]
     ]
+    lines += ["", f"{numbers['queries']} judged questions over {numbers['passages']:,} passages."]
     return "\n".join(lines)
 
 
