@@ -65,10 +65,13 @@ def test_tables_are_renewed_from_the_newest_result_and_keep_their_place(tables, 
         "candidates_reranked": 4, "scores_kept": False,
     }  # fmt: skip
     for date, ndcg in (("2026-01-02", 0.25), ("2026-01-01", 0.9)):
-        numbers = {"date": date, "rows": [{**row, "ndcg_at_10": ndcg}]}
+        numbers = {"date": date, "queries": 30, "passages": 7461, "rows": [{**row, "ndcg_at_10": ndcg}]}
         (tmp_path / f"frameworks-{date}.json").write_text(json.dumps(numbers), encoding="utf-8")
     again = tables.filled(page)
-    assert "| LangChain, defaults | 0.250 | 60 | 0.07 | 4 | no |\n<!-- end of table -->\nafter\n" in again
+    assert (
+        "| LangChain, defaults | 0.250 | 60 | 0.07 | 4 | no |\n\n30 judged questions over 7,461 passages.\n<!-- end"
+        in again
+    )
     assert again.startswith("before\n<!-- table: frameworks -->\n| two stages |")
     assert tables.filled(again) == again
 

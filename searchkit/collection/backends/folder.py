@@ -46,7 +46,7 @@ def collection_folder(root: str | Path, name: str) -> CollectionFolder:
             f"{name!a} cannot name a collection: use 1 to {_MAX_NAME_CHARS} printable characters, none of "
             '/ \\ : * ? " < > |, not "." or ".."'
         )
-    folder = CollectionFolder(Path(root).expanduser() / name)
+    folder = CollectionFolder(Path(root).expanduser().absolute() / name)  # the process may change its folder
     with folder.mapped_os_errors():
         folder.check_ownership()
     return folder

@@ -295,11 +295,11 @@ class SharedShard:
             self._journal = None
 
     def _seal(self) -> None:
-        if self._is_reader or self._is_torn or self._folder.journal.exists():
-            return
+        path = self._folder.path / self.record.engine
+        if self._is_reader or self._is_torn or self._folder.journal.exists() or not path.exists():
+            return  # what was deleted meanwhile needs no seal
         with self._folder.mapped_os_errors():
             if self._folder.read_seal() is None:
-                path = self._folder.path / self.record.engine
                 with self.mapped("close"):
                     edge.EdgeShard.load(str(path)).close()  # loading finishes what closing puts off
                 self._folder.write_seal(take_seal(path))

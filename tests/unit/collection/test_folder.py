@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import qdrant_edge
 
+from searchkit import SearchKit
 from searchkit.collection import open_collection
 from searchkit.collection.backends import shard as shard_module
 from searchkit.collection.backends.checked_json import load_checked, replace_checked
@@ -21,7 +22,7 @@ from searchkit.collection.backends.journal import Journal
 from searchkit.collection.schema import passage_key, point_id
 from searchkit.config import SearchKitConfig
 from searchkit.errors import CollectionError, ConfigError
-from searchkit.testing import FakeEncoder, FakeSparseEncoder
+from searchkit.testing import FakeEncoder, FakeReranker, FakeSparseEncoder
 
 LONG = " ".join(f"word{n}" for n in range(200))
 PASSAGES = [{"id": n, "text": f"text {n} {LONG if n % 10 == 0 else ''}"} for n in range(100)]
@@ -116,9 +117,10 @@ def test_a_path_that_cannot_be_written_is_a_collection_error(tmp_path):
 
 HOLDER = """
 import sys, time
+from searchkit import SearchKit
 from searchkit.collection import open_collection
 from searchkit.config import SearchKitConfig
-from searchkit.testing import FakeEncoder, FakeSparseEncoder
+from searchkit.testing import FakeEncoder, FakeReranker, FakeSparseEncoder
 collection = open_collection("things", path=sys.argv[1], encoder=FakeEncoder(16, max_tokens=34),
     sparse_encoder=FakeSparseEncoder(), config=SearchKitConfig.model_validate({"windows": {"overlap_tokens": 4}}))
 collection.add(["held text"])
@@ -324,9 +326,10 @@ def test_a_forked_child_does_not_use_its_parents_shard(filled):
 
 INGEST = """
 import sys
+from searchkit import SearchKit
 from searchkit.collection import open_collection
 from searchkit.config import SearchKitConfig
-from searchkit.testing import FakeEncoder, FakeSparseEncoder
+from searchkit.testing import FakeEncoder, FakeReranker, FakeSparseEncoder
 version, count = sys.argv[2], int(sys.argv[3])
 long = " ".join(f"{version}word{n}" for n in range(200))
 def passages():
@@ -384,3 +387,24 @@ def test_an_ingest_killed_anywhere_and_run_again_equals_an_unbroken_one(tmp_path
     assert ingest(broken, "a") == expected["a"]
     assert not (broken / "things" / "writing").exists()
     assert Path(broken / "things" / "ledger.json").exists()
+
+
+def test_a_process_may_change_its_folder_while_a_collection_is_open(tmp_path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    encoder = FakeEncoder()
+    with SearchKit("things", path="data", encoder=encoder, reranker=FakeReranker()) as kit:
+        kit.add(["a text"])
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        kit.add(["another text"])
+    monkeypatch.chdir(tmp_path)
+    with SearchKit("things", path="data", encoder=encoder, reranker=FakeReranker()) as kit:
+        assert kit.count() == 2
+    assert not any((tmp_path / "elsewhere").iterdir())
+
+
+def test_closing_a_collection_whose_folder_was_deleted_is_quiet(tmp_path):
+    kit = SearchKit("things", path=tmp_path, encoder=FakeEncoder(), reranker=FakeReranker())
+    kit.add(["a text"])
+    shutil.rmtree(tmp_path / "things")
+    kit.close()
