@@ -23,14 +23,15 @@ from tests.wire.proxy import KINDS, FaultyProxy
 from tests.wire.server import WireServer
 
 DEADLINE_S = 0.25
-MOST_TRIES = 60
+MOST_TRIES = 300
+"""Of a call with a dozen requests, each of which may find no listener for longer than its repetitions last."""
 CONFIG = SearchKitConfig.model_validate(
     {
         "windows": {"overlap_tokens": 4},
         "timeout_s": 0.2,
         "filter_fields": {"n": "integer"},
         "ingest": {"request_bytes": 2**16, "batch_size": 4},
-        "server": {"retry": {"base_s": 0.002, "cap_s": 0.02}, "breaker": {"failures": None}},
+        "server": {"retry": {"base_s": 0.01, "cap_s": 0.05}, "breaker": {"failures": None}},
     }
 )
 
@@ -41,16 +42,20 @@ def server():
         yield made
 
 
-@pytest.fixture(scope="module", autouse=True)
-def no_long_collections():
-    """Keep what the whole test session has loaded out of the garbage collector.
+@pytest.fixture(autouse=True)
+def _thawed():
+    yield
+    gc.unfreeze()
 
-    A full collection over it takes a quarter of a second, in which no thread of the process runs and no deadline holds.
+
+def freeze_heap():
+    """Keep what is in memory before a run out of the garbage collector.
+
+    A full collection over a test session takes a quarter of a second of computing, in which no thread of the process
+    runs and no deadline holds.
     """
     gc.collect()
     gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @dataclass
@@ -138,6 +143,7 @@ def check_store(server: WireServer, name: str, model: dict[str, dict]) -> None:
 
 def one_run(server: WireServer, kind: str, seed: int) -> Run:
     name = f"{kind} {seed}"
+    freeze_heap()
     with FaultyProxy(server.port, kind, seed) as proxy:
         for _ in range(MOST_TRIES):  # opening reads the manifest, over the same proxy
             try:
