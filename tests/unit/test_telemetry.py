@@ -17,7 +17,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import StatusCode
 from qdrant_client import QdrantClient
 
-from searchkit import SearchKit, SearchKitConfig
+from searchkit import SearchKit, SearchKitConfig, telemetry
 from searchkit.errors import RerankError
 from searchkit.testing import FakeEncoder, FakeReranker
 
@@ -41,13 +41,19 @@ class BrokenEncoder(FakeEncoder):
 
 @pytest.fixture(scope="module")
 def exported():
-    """The providers of this process, which can be set once only, with what they gather in memory."""
+    """Providers of our own with what they gather in memory.
+
+    A process can set its providers once only, and another framework may have: ours are put in their place.
+    """
     spans, reader = InMemorySpanExporter(), InMemoryMetricReader()
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(spans))
-    trace.set_tracer_provider(provider)
-    metrics.set_meter_provider(MeterProvider([reader], shutdown_on_exit=False))
-    return spans, reader
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trace, "_TRACER_PROVIDER", provider)
+        patch.setattr(metrics._internal, "_METER_PROVIDER", MeterProvider([reader], shutdown_on_exit=False))
+        telemetry._made.cache_clear()
+        yield spans, reader
+    telemetry._made.cache_clear()
 
 
 @pytest.fixture
