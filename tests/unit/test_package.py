@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
+import importlib.util
 import json
 import os
 import pkgutil
@@ -70,7 +72,11 @@ def test_every_module_has_a_docstring_of_one_sentence_first():
     for info in pkgutil.walk_packages(searchkit.__path__, "searchkit."):
         if "integrations." in info.name or info.name.endswith("__main__"):
             continue
-        doc = importlib.import_module(info.name).__doc__
+        spec = importlib.util.find_spec(info.name)
+        assert spec is not None
+        assert spec.origin is not None
+        # Read, not imported: some modules need a package that only a GPU's torch brings along.
+        doc = ast.get_docstring(ast.parse(Path(spec.origin).read_text(encoding="utf-8")))
         assert doc, info.name
         assert doc.strip().splitlines()[0].strip(), info.name
 

@@ -217,7 +217,10 @@ def test_a_child_that_fails_says_why_and_is_not_started_by_itself_again(tmp_path
     collection.add(passages(100))
     with pytest.raises(RetrievalError, match="exit code 7"):
         collection.optimize()
-    assert "not rebuilt by itself any more" in caplog.text
+    waiting_until = time.monotonic() + 30
+    while "not rebuilt by itself any more" not in caplog.text:  # said by the thread that waited for the child
+        assert time.monotonic() < waiting_until
+        time.sleep(0.01)
     collection.add(passages(120))
     assert not collection.is_optimizing
     collection.close()
