@@ -1,6 +1,6 @@
 """How near the int8 engine's scores are to the exact ones on judged collections, and what that costs in nDCG@10.
 
-    python benchmarks/int8_fidelity.py ../shared/data/dev/*
+    python benchmarks/int8_fidelity.py COLLECTIONS/*
 
 A collection is a folder with ``corpus.jsonl.gz``, ``queries.jsonl.gz`` and ``qrels/*.tsv``. Candidates are the best by
 the default encoder's cosine similarity. They and the exact scores are kept between runs (``--cache``), so that another
