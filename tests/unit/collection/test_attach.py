@@ -343,12 +343,12 @@ def test_a_server_that_is_not_there_is_a_clear_error() -> None:
 
 
 def test_a_client_of_ours_is_closed_where_attaching_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    closed: list[bool] = []
+    closed: list[QdrantClient] = []  # holds the client, which would close itself when it is collected
     close = QdrantClient.close
-    monkeypatch.setattr(QdrantClient, "close", lambda client, *rest: (closed.append(True), close(client, *rest)))
+    monkeypatch.setattr(QdrantClient, "close", lambda client, *rest: (closed.append(client), close(client, *rest)))
     with pytest.raises(CollectionError):
         SearchKit.attach("theirs", url="http://127.0.0.1:9", encoder=FakeEncoder(), reranker=FakeReranker())
-    assert closed == [True]
+    assert len(closed) == 1
 
 
 def test_the_callers_client_stays_open(client: QdrantClient) -> None:
