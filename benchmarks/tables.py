@@ -52,7 +52,25 @@ def frameworks_table(numbers: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-TABLES: dict[str, Callable[[dict[str, Any]], str]] = {"demo": demo_table, "frameworks": frameworks_table}
+def quality_table(numbers: dict[str, Any]) -> str:
+    """Return what each stage reaches on judged collections, and what both gain on the better first stage."""
+    lines = [
+        "| collection, queries | dense | BM25 | hybrid | stage 2 alone | both | gain, 95% interval |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in numbers["rows"]:
+        gain = row["gain_over_best_first_stage"]
+        values = " | ".join(f"{row[name]:.3f}" for name in ("dense", "bm25", "hybrid", "reranked", "blended"))
+        interval = f"{gain['mean']:+.3f} ({gain['low']:+.3f} to {gain['high']:+.3f})"
+        lines.append(f"| {row['collection']}, {row['queries']} | {values} | {interval} |")
+    return "\n".join(lines)
+
+
+TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
+    "demo": demo_table,
+    "frameworks": frameworks_table,
+    "quality": quality_table,
+}
 
 
 def filled(page: str) -> str:

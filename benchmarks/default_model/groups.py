@@ -19,16 +19,18 @@ class Group:
     Attributes:
         rows: What the model reads as the query, the passage, the label.
         asked: The query as stage 1 would read it, without criteria; empty where that says nothing.
-        is_topical: Whether passages on the same topic are relevant in part.
+        taught: The part of the target that is the bi-encoder's own distribution.
         read: The passages as the pool has them, for the bi-encoder's view.
     """
 
     rows: list[tuple[str, str, int]]
     asked: str = ""
-    is_topical: bool = False
+    taught: float = 0.0
     read: tuple[str, ...] = ()
 
 
+TAUGHT_SHARE = 0.15  # a passage that was mined may be right too; the bi-encoder's view softens that
+TOPICAL_SHARE = 0.35  # abstracts on the same topic are relevant in part
 NOISE_SHARE = 0.15
 NOISE_SHARE_SHORT = 0.07  # pools of intents and code, where a story would be all there is to read
 ANCHORED_SHARE = 0.3  # of the noise: a story told around the query
@@ -86,7 +88,7 @@ class Composer:
             query, texts = self._topic(example.query), [example.positive, *negatives]
         if self._draw.random() < 0.2:
             texts = [_PUNCTUATION.sub(" ", text.lower()) for text in texts]
-        group = self._labelled(query, texts[0], texts[1:], asked=example.query, is_topical=True)
+        group = self._labelled(query, texts[0], texts[1:], asked=example.query, taught=TOPICAL_SHARE)
         return replace(group, read=(example.positive, *negatives))
 
     def _topic(self, title: str) -> str:
@@ -169,8 +171,8 @@ class Composer:
         return text
 
     def _labelled(
-        self, query: str, positive: str, negatives: Sequence[str], asked: str = "", is_topical: bool = False
+        self, query: str, positive: str, negatives: Sequence[str], asked: str = "", taught: float = TAUGHT_SHARE
     ) -> Group:
         rows = [(query, self._retitled(positive), 1)]
         rows += [(query, self._retitled(text), 0) for text in negatives[:3]]
-        return Group(rows, asked, is_topical, (positive, *negatives[:3]))
+        return Group(rows, asked, taught if asked else 0.0, (positive, *negatives[:3]))

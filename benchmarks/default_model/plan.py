@@ -10,6 +10,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from benchmarks.default_model.embeddings import Vectors
 from benchmarks.default_model.groups import Composer, Group
 from benchmarks.default_model.planfile import GROUP, Plan
 from benchmarks.default_model.pools import MINED_RANKS, NEAR_RANKS, Example, mine, mine_near, read_pools
+from benchmarks.default_model.sentences import Teacher
 from benchmarks.default_model.train import GROUPS_A_STEP
 from searchkit.models.lookup import find_model
 from searchkit.models.tokenizer import load_tokenizer
@@ -36,7 +38,10 @@ COUNTERFACTUAL_POOLS = (
 )  # fmt: skip
 # What decides relevance in these comes early, so cutting them is no false label.
 CUT_TOLERANT = {"medquad", "aspects", "arxiv", "tech_faq", "wiki_title", "doc_sections", "cosqa", "fever", "qmsum"}
-CURRICULUM = ((0.45, 128), (0.3, 176), (0.25, 256))
+# Share of the groups, tokens, share of these that the bi-encoder teaches.
+CURRICULUM = ((0.4, 80, 1.0), (0.42, 96, 0.1), (0.18, 256, 0.0))
+# A cosine as a probability: the middle and the slope that fit the pools' own positives and mined negatives.
+COSINE_MIDDLE, COSINE_SLOPE = 0.55, 12.0
 CHARACTERS_A_TOKEN = 4.0
 MIN_PASSAGE_TOKENS = 40
 
@@ -76,23 +81,34 @@ def load_pools(folder: Path, more: Path | None, vectors: Vectors) -> dict[str, l
     return pools
 
 
-def compose(pools: dict[str, list[Example]], count: int, seed: int) -> tuple[list[Group], list[int], Counter[str]]:
-    """Return the groups in learning order, the token limit of each, and how many came from where."""
+@dataclass
+class Course:
+    """Groups in learning order, with the token limit of each and the cosines where they are known already."""
+
+    groups: list[Group] = field(default_factory=list)
+    limits: list[int] = field(default_factory=list)
+    cosines: list[np.ndarray | None] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+
+
+def compose(pools: dict[str, list[Example]], teacher: Teacher, count: int, seed: int) -> Course:
+    """Return the course: first what the bi-encoder teaches, then labels on ever longer passages."""
     composer, supply, draw = Composer(pools, seed), Supply(pools, seed), random.Random(seed)
-    groups: list[Group] = []
-    limits: list[int] = []
-    counts: Counter[str] = Counter()
-    for share, limit in CURRICULUM:
-        part: list[Group] = []
+    course = Course()
+    for stage, (share, limit, taught) in enumerate(CURRICULUM):
+        part: list[tuple[Group, np.ndarray | None]] = []
+        part += teacher.groups(round(count * share * taught), seed + stage)
+        course.counts["taught"] += len(part)
         for name, weight in SHARES.items():
-            for _ in range(round(count * share * weight / sum(SHARES.values()))):
-                part.append(_group(composer, supply, draw, name, limit))
-                counts[name] += 1
+            for _ in range(round(count * share * (1 - taught) * weight / sum(SHARES.values()))):
+                part.append((_group(composer, supply, draw, name, limit), None))
+                course.counts[name] += 1
         draw.shuffle(part)
         part = part[: len(part) // GROUPS_A_STEP * GROUPS_A_STEP]
-        groups += part
-        limits += [limit] * len(part)
-    return groups, limits, counts
+        course.groups += [group for group, _ in part]
+        course.cosines += [cosines for _, cosines in part]
+        course.limits += [limit] * len(part)
+    return course
 
 
 def _group(composer: Composer, supply: Supply, draw: random.Random, name: str, limit: int) -> Group:
@@ -106,22 +122,27 @@ def _group(composer: Composer, supply: Supply, draw: random.Random, name: str, l
     return composer.stance(example) if name == "perspectrum" else composer.plain(example)
 
 
-def tokenise(groups: list[Group], limits: list[int], vectors: Vectors) -> Plan:
+def tokenise(course: Course, vectors: Vectors) -> Plan:
     """Return the plan; queries leave a passage at least ``MIN_PASSAGE_TOKENS``, passages are cut at the end."""
     tokenizer = load_tokenizer(find_model("all-MiniLM-L6-v2").path)
     pieces: list[np.ndarray] = []
     offsets, splits, labels = [0], [], []
-    for (query, passage, label), limit in _rows(groups, limits):
-        asked = tokenizer.encode(query, add_special_tokens=False).ids[: limit - MIN_PASSAGE_TOKENS - 3]
+    for (query, passage, label), limit in _rows(course.groups, course.limits):
+        asked = tokenizer.encode(query, add_special_tokens=False).ids[: limit - min(MIN_PASSAGE_TOKENS, limit // 2) - 3]
         read = tokenizer.encode(passage[: limit * 8], add_special_tokens=False).ids[: limit - 3 - len(asked)]
         pieces.append(np.array([101, *asked, 102, *read, 102], np.uint16))
         offsets.append(offsets[-1] + len(pieces[-1]))
         splits.append(len(asked) + 2)
         labels.append(label)
-    dense = np.concatenate([_cosines(group, vectors) for group in groups])
-    topical = np.repeat([group.is_topical for group in groups], GROUP)
-    arrays = np.array(offsets), np.array(splits, np.int32), np.array(labels, np.int8)
-    return Plan(np.concatenate(pieces), *arrays, dense, topical)
+    known = [_cosines(group, vectors) if found is None else found
+             for group, found in zip(course.groups, course.cosines, strict=True)]  # fmt: skip
+    dense = np.concatenate(known).astype(np.float32)
+    is_taught = np.repeat([found is not None for found in course.cosines], GROUP)
+    taught = np.where(is_taught, 1.0, np.repeat([group.taught for group in course.groups], GROUP))
+    likely = 1 / (1 + np.exp(-COSINE_SLOPE * (dense - COSINE_MIDDLE)))
+    wanted = np.where(is_taught, likely, np.array(labels, np.float32))
+    arrays = np.array(offsets), np.array(splits, np.int32), wanted.astype(np.float16)
+    return Plan(np.concatenate(pieces), *arrays, dense, taught.astype(np.float16))
 
 
 def _cosines(group: Group, vectors: Vectors) -> np.ndarray:
@@ -151,11 +172,13 @@ def main() -> None:
     options.run.mkdir(parents=True, exist_ok=True)
     vectors = Vectors(options.vectors)
     pools = load_pools(options.pools, options.more, vectors)
-    groups, limits, counts = compose(pools, options.groups, options.seed)
-    tokenise(groups, limits, vectors).write(options.run / "plan.npz")
-    schedule = [[0, 0], [4000, options.peak], [len(groups) * GROUP, options.peak / 20]]
+    teacher = Teacher(read_pools(options.pools, options.more), options.run / "sentences.npz")
+    course = compose(pools, teacher, options.groups, options.seed)
+    tokenise(course, vectors).write(options.run / "plan.npz")
+    count = len(course.groups)
+    schedule = [[0, 0], [4000, options.peak], [count * GROUP, options.peak / 20]]
     (options.run / "schedule.json").write_text(json.dumps(schedule), encoding="utf-8")
-    facts = {"seed": options.seed, "groups": len(groups), "counts": counts}
+    facts = {"seed": options.seed, "groups": count, "counts": course.counts}
     facts["pools"] = {name: len(examples) for name, examples in pools.items()}
     (options.run / "plan.json").write_text(json.dumps(facts, indent=2), encoding="utf-8")
     print(json.dumps(facts, indent=2))

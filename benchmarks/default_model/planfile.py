@@ -15,8 +15,9 @@ GROUP = 4
 class Plan:
     """Pairs as flat arrays: pair ``i`` is ``tokens[offsets[i]:offsets[i + 1]]``, its passage from ``splits[i]`` on.
 
-    ``dense`` is the cosine that the bi-encoder gives query and passage, NaN where it was not asked; ``topical`` marks
-    pairs of groups whose other passages are relevant in part.
+    ``labels`` are probabilities. ``dense`` is the cosine that the bi-encoder gives query and passage, NaN where it was
+    not asked; ``taught`` is the part of the group's target that is the bi-encoder's own distribution, the same for all
+    pairs of a group.
     """
 
     tokens: np.ndarray
@@ -24,19 +25,19 @@ class Plan:
     splits: np.ndarray
     labels: np.ndarray
     dense: np.ndarray
-    topical: np.ndarray
+    taught: np.ndarray
 
     @classmethod
     def read(cls, path: Path) -> Plan:
         """Return a plan from its file."""
         with np.load(path) as stored:
-            names = ("tok", "off", "sep", "lab", "dense", "topical")
+            names = ("tok", "off", "sep", "lab", "dense", "taught")
             return cls(*(stored[name] for name in names))
 
     def write(self, path: Path) -> None:
         """Write the plan."""
         arrays = {"tok": self.tokens, "off": self.offsets, "sep": self.splits, "lab": self.labels}
-        np.savez(path, **arrays, dense=self.dense, topical=self.topical)
+        np.savez(path, **arrays, dense=self.dense, taught=self.taught)
 
     @property
     def group_count(self) -> int:

@@ -83,7 +83,7 @@ def read_pool(folder: Path) -> list[Example]:
                     folder.name, row["query"], row["positive"], row.get("negatives") or [],
                     instruction=instruction, source=row.get("source", ""),
                 )  # fmt: skip
-                example.wanted, example.excluded = _aspects(instruction)
+                example.wanted, example.excluded = aspects_of(instruction)
                 found.append(example)
     return found
 
@@ -105,7 +105,8 @@ def _digest(text: str) -> str:
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
-def _aspects(instruction: str) -> tuple[str, str]:
+def aspects_of(instruction: str) -> tuple[str, str]:
+    """Return the aspect that medquad's criteria want and the one they exclude; empty if they are of another form."""
     for pattern in _ASPECTS:
         match = re.search(pattern, instruction)
         if match:

@@ -26,12 +26,11 @@ BCE_WEIGHT = 0.5
 WEIGHT_DECAY = 0.01
 CHECKPOINT_S = 240
 MICRO_BATCH_TOKENS = 5000
-# Half of the listwise loss sees the logit beside the bi-encoder's cosine, as the blend does at search time: the model
+# A part of the listwise loss sees the logit beside the bi-encoder's cosine, as the blend does at search time: the model
 # then learns most where stage 1 errs. The factor is the ratio of the two weights in the first model's fitted blend.
+BESIDE_SHARE = 0.35
 COSINE_WEIGHT = 10.0
-# In topical groups this part of the target is the bi-encoder's own distribution at this temperature.
-TOPICAL_SHARE = 0.35
-TOPICAL_SCALE = 20.0
+TEACHER_SCALE = 20.0  # inverse temperature of the bi-encoder's distribution over a group
 KEPT = 2
 
 
@@ -123,22 +122,25 @@ def backward(
     scores = torch.cat(logits).float()[restored].view(-1, GROUP)
     labels = torch.from_numpy(plan.labels[items].astype(np.float32)).view(-1, GROUP)
     dense = torch.from_numpy(plan.dense[items].astype(np.float32)).view(-1, GROUP)
-    targets = _targets(labels, dense, torch.from_numpy(plan.topical[items]).view(-1, GROUP)[:, 0])
+    taught = torch.from_numpy(plan.taught[items].astype(np.float32)).view(-1, GROUP)[:, 0]
+    targets = _targets(labels, dense, taught)
     alone = torch.logsumexp(scores, 1) - (scores * targets).sum(1)
     blended = scores + COSINE_WEIGHT * dense.nan_to_num(0.0)
     beside = torch.logsumexp(blended, 1) - (blended * targets).sum(1)
-    listwise = (0.5 * alone + 0.5 * beside).sum() / group_count
+    # Groups that the bi-encoder alone teaches have nothing left to learn beside it.
+    share = BESIDE_SHARE * (taught < 1).float()
+    listwise = ((1 - share) * alone + share * beside).sum() / group_count
     binary = functional.binary_cross_entropy_with_logits(scores, labels, reduction="sum") / pair_count
     (listwise + BCE_WEIGHT * binary).backward()
     won = int((scores.argmax(1) == labels.argmax(1)).sum())
     return float(listwise.detach()), float(binary.detach()), won
 
 
-def _targets(labels: torch.Tensor, dense: torch.Tensor, is_topical: torch.Tensor) -> torch.Tensor:
+def _targets(labels: torch.Tensor, dense: torch.Tensor, taught: torch.Tensor) -> torch.Tensor:
     """Return what each group's distribution should be, rows that sum to 1."""
-    known = torch.softmax(TOPICAL_SCALE * dense.nan_to_num(0.0), 1)
-    share = TOPICAL_SHARE * (is_topical & ~dense.isnan().any(1)).float()[:, None]
-    return (1 - share) * labels / labels.sum(1, keepdim=True) + share * known
+    known = torch.softmax(TEACHER_SCALE * dense.nan_to_num(0.0), 1)
+    share = (taught * (~dense.isnan().any(1)).float())[:, None]
+    return (1 - share) * labels / labels.sum(1, keepdim=True).clamp(min=1e-6) + share * known
 
 
 def take_step(state: State, plan: Plan, pool: ThreadPoolExecutor, threads: int, rate: float) -> tuple[float, ...]:
