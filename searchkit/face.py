@@ -6,63 +6,21 @@ import asyncio
 import contextvars
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from searchkit.deadline import CANCELLATION
 from searchkit.errors import ConfigError
 from searchkit.foreign import candidates_from
-from searchkit.pipeline import TwoStagePipeline
+from searchkit.parts import Parts
 from searchkit.progress import progress_bar
 from searchkit.request import check_sequence, checked_request, checked_text
-from searchkit.reranking.scheduler import ScheduledReranker
 from searchkit.types import AddReport, Passage, PassageId, SearchMode, SearchResult
 
 if TYPE_CHECKING:
-    from searchkit.collection import Collection
-    from searchkit.collection.attached import AttachedCollection
-    from searchkit.collection.scope import Scope
     from searchkit.stages import Reranker
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What a kit is made of.
-
-    Attributes:
-        collection: Stage 1, and what reads and writes passages.
-        reranker: The cross-encoder of stage 2.
-        scheduled: Stage 2 as many callers may use it at once.
-        pipeline: Both stages, wired.
-        threads: Where asynchronous calls run.
-        has_sparse: Whether the collection has a BM25 leg.
-        max_passage_chars: Longest passage that is accepted.
-    """
-
-    collection: Collection | AttachedCollection
-    reranker: Reranker
-    scheduled: ScheduledReranker
-    pipeline: TwoStagePipeline
-    threads: ThreadPoolExecutor
-    has_sparse: bool
-    max_passage_chars: int
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Parts:
-        return self  # a copied retriever searches the same collection
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("a kit holds threads and connections and cannot be pickled; make one in each process")
-
-    def within(self, scope: Scope) -> Parts:
-        """Return the same parts around a view of the collection, and scores of stage 2 that no other scope shares."""
-        collection = self.collection.scoped(scope)
-        scheduled = self.scheduled.apart(scope.namespace.hex())
-        pipeline = self.pipeline.over(collection, scheduled, collection.whole_texts)
-        return replace(self, collection=collection, scheduled=scheduled, pipeline=pipeline)
 
 
 class KitFace:

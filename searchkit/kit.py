@@ -1,12 +1,11 @@
-"""SearchKit: opens a collection, wires both stages around it, and closes what it opened."""
+"""SearchKit: opens a collection and closes what it opened."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import SecretStr
 
@@ -15,17 +14,12 @@ from searchkit.collection import open_collection
 from searchkit.config import SearchKitConfig
 from searchkit.encoding import Bm25Encoder, SentenceEncoder
 from searchkit.errors import ConfigError, RerankError
-from searchkit.face import KitFace, Parts
-from searchkit.pipeline import TwoStagePipeline
+from searchkit.face import KitFace
+from searchkit.parts import wired
 from searchkit.request import checked_request, checked_text
 from searchkit.reranking import CrossEncoderReranker
-from searchkit.reranking.scheduler import ScheduledReranker
 from searchkit.scoped import ScopedKit
-from searchkit.stages import Encoder, Reranker, SparseEncoder, TokenReader
-
-if TYPE_CHECKING:
-    from searchkit.collection import Collection
-    from searchkit.collection.attached import AttachedCollection
+from searchkit.stages import Encoder, Reranker, TokenReader
 
 DEFAULT_PATH = ".searchkit"
 
@@ -259,37 +253,6 @@ class SearchKit(KitFace):
         self._parts.scheduled.close()
         self._parts.threads.shutdown(wait=True)
         self._parts.collection.close()
-
-
-def wired(
-    collection: Collection | AttachedCollection,
-    dense: Encoder,
-    sparse: SparseEncoder,
-    reranker: Reranker | None,
-    settings: SearchKitConfig,
-    *,
-    has_sparse: bool = True,
-) -> Parts:
-    """Return the parts of a kit over a collection that is open or will be."""
-    model = reranker or CrossEncoderReranker()
-    scheduled = ScheduledReranker(model, cache_bytes=settings.score_cache_bytes)
-    pipeline = TwoStagePipeline(
-        encoder=dense,
-        sparse_encoder=sparse,
-        retriever=collection,
-        reranker=scheduled,
-        whole_texts=collection.whole_texts,
-        config=settings,
-    )
-    return Parts(
-        collection=collection,
-        reranker=model,
-        scheduled=scheduled,
-        pipeline=pipeline,
-        threads=ThreadPoolExecutor(max_workers=32, thread_name_prefix=f"searchkit-{collection.name}"),
-        has_sparse=has_sparse,
-        max_passage_chars=settings.ingest.max_passage_chars,
-    )
 
 
 def _hidden(api_key: str | None) -> SecretStr | None:

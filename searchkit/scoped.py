@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from types import TracebackType
 
 from searchkit.collection.scope import ScopeValue, scope_of
-from searchkit.face import KitFace, Parts
+from searchkit.face import KitFace
+from searchkit.parts import Parts
 
 
 class ScopedKit(KitFace):

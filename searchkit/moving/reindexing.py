@@ -16,8 +16,9 @@ from searchkit.config import SearchKitConfig
 from searchkit.errors import CollectionError, ConfigError
 from searchkit.evaluation import ComparisonReport, JudgedQueries, compare_searchers
 from searchkit.face import KitFace
-from searchkit.kit import SearchKit, wired
+from searchkit.kit import SearchKit
 from searchkit.moving.rebuilding import collection_beside, prune, stored_records
+from searchkit.parts import wired
 from searchkit.stages import Encoder
 from searchkit.types import Frozen
 
