@@ -69,14 +69,14 @@ def asked(kit: SearchKit, judged: JudgedQueries, wording: Wording, depth: int) -
     return dict(zip(measured.query_ids, measured.values["nDCG@10"].tolist(), strict=True))
 
 
-def compared(values: dict[str, dict[str, float]]) -> dict[str, Any]:
+def compared(values: dict[str, dict[str, float]], depth: int) -> dict[str, Any]:
     """Return the means, and what each way loses against the first."""
     names = list(values)
     queries = list(values[names[0]])
     table = {name: np.array([values[name][query] for query in queries]) for name in names}
     draw = np.random.default_rng(7)
     rows = draw.integers(0, len(queries), (_RESAMPLES, len(queries)))
-    found: dict[str, Any] = {"queries": len(queries)}
+    found: dict[str, Any] = {"queries": len(queries), "depth": depth}
     for name in names:
         lost = table[names[0]] - table[name]
         low, high = np.percentile(lost[rows].mean(axis=1), (2.5, 97.5))
@@ -97,7 +97,7 @@ def check(folder: Path, ways: dict[str, Wording], reranker: CrossEncoderReranker
         for name, wording in ways.items():
             values[name] = asked(kit, judged, wording, options.depth)
             print(f"{folder.name}, {name}: {np.mean(list(values[name].values())):.3f}", flush=True)
-    return compared(values)
+    return compared(values, options.depth)
 
 
 def main() -> None:
