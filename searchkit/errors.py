@@ -5,6 +5,7 @@
     ├── MissingExtraError (ImportError)    an optional dependency is not installed
     ├── RetrievalError                     stage 1 or the collection failed
     │   ├── CollectionError                the collection is missing, foreign, locked, damaged or made otherwise
+    │   │   └── StoreFormatError           another version of searchkit wrote it, in another format
     │   ├── PayloadError (ValueError)      a passage, an id or a stored payload is unusable
     │   ├── EncodingError                  a bi-encoder could not be loaded or returned unusable vectors
     │   ├── CircuitOpenError               a server failed so often that it is not asked for a while
@@ -52,6 +53,23 @@ class RetrievalError(SearchkitError):
 
 class CollectionError(RetrievalError):
     """The collection is missing, not ours, locked, damaged, or was made with other settings."""
+
+
+class StoreFormatError(CollectionError):
+    """Another version of searchkit wrote the collection, in a format that this one does not read.
+
+    Args:
+        message: Which format it has, which one this searchkit reads, and what to do.
+        is_upgradable: Whether ``searchkit doctor --repair`` brings it up to date.
+    """
+
+    def __init__(self, message: str, *, is_upgradable: bool = False) -> None:
+        self.is_upgradable = is_upgradable
+        super().__init__(message)
+
+    def __reduce__(self) -> tuple[type[StoreFormatError], tuple[str], dict[str, bool]]:
+        """Pickle the argument that is no part of the message as well."""
+        return type(self), (str(self),), {"is_upgradable": self.is_upgradable}
 
 
 class PayloadError(RetrievalError, ValueError):

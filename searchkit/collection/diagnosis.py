@@ -7,11 +7,12 @@ from typing import Literal
 
 from searchkit.collection.manifest import Manifest
 from searchkit.collection.proof import Proof
+from searchkit.errors import StoreFormatError
 from searchkit.stages import TokenWriter
 from searchkit.types import Frozen, PassageId
 
 Severity = Literal["fine", "note", "problem"]
-State = Literal["missing", "healthy", "in use", "repairable", "damaged"]
+State = Literal["missing", "healthy", "in use", "other format", "repairable", "damaged"]
 
 
 class Finding(Frozen):
@@ -38,8 +39,9 @@ class Diagnosis(Frozen):
     Attributes:
         collection: Its name.
         location: Where it is.
-        state: "missing"; "healthy"; "in use" (by another process, so it was not looked into); "repairable" (all
-            problems can be repaired); "damaged" (some cannot).
+        state: "missing"; "healthy"; "in use" (by another process, so it was not looked into); "other format"
+            (another version of searchkit wrote it, and only that one reads it); "repairable" (all problems can be
+            repaired); "damaged" (some cannot).
         findings: Everything that was looked at, in order.
         passages: Passages that were proven to be what was written; ``None`` if they were not read.
         points: Points that were read.
@@ -65,6 +67,11 @@ def state_of(findings: tuple[Finding, ...]) -> State:
     if not problems:
         return "healthy"
     return "repairable" if all(finding.is_repairable for finding in problems) else "damaged"
+
+
+def other_format(error: StoreFormatError) -> Finding:
+    """Return what is known of a collection that another version of searchkit wrote."""
+    return Finding(subject="format", severity="problem", text=str(error), is_repairable=error.is_upgradable)
 
 
 def made_with(manifest: Manifest) -> Finding:

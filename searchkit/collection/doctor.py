@@ -12,11 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
 
-from searchkit.collection.diagnosis import Diagnosis, Finding, lost_ids, made_with, proof_findings, state_of
+from searchkit.collection.diagnosis import (
+    Diagnosis,
+    Finding,
+    lost_ids,
+    made_with,
+    other_format,
+    proof_findings,
+    state_of,
+)
 from searchkit.collection.opening import open_backend
 from searchkit.collection.proof import Payload, Proof, grouped, judge
 from searchkit.config import SearchKitConfig
-from searchkit.errors import CollectionError
+from searchkit.errors import CollectionError, StoreFormatError
 from searchkit.stages import Encoder, SparseEncoder, TokenWriter
 
 if TYPE_CHECKING:
@@ -72,6 +80,10 @@ def examine(
 def _examine_server(name: str, backend: Backend, tokens: TokenWriter | None, *, repair: bool) -> Diagnosis:
     try:
         manifest = backend.find_manifest()
+    except StoreFormatError as error:
+        return Diagnosis(
+            collection=name, location=backend.location, state="other format", findings=(other_format(error),)
+        )
     except CollectionError as error:
         finding = Finding(subject="manifest", severity="problem", text=str(error))
         return Diagnosis(collection=name, location=backend.location, state="damaged", findings=(finding,))

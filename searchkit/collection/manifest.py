@@ -13,7 +13,7 @@ from pydantic import ConfigDict, ValidationError
 
 from searchkit.collection.windows import SPLITTER, WindowPlan
 from searchkit.config import SearchKitConfig
-from searchkit.errors import CollectionError, ConfigError
+from searchkit.errors import CollectionError, ConfigError, StoreFormatError
 from searchkit.stages import Encoder, EncoderFingerprint, SparseEncoder
 from searchkit.types import Frozen
 
@@ -95,11 +95,12 @@ def read_manifest(stored: object, location: str) -> Manifest:
     """Return a stored manifest.
 
     Raises:
-        CollectionError: It is damaged or was written by a version with another layout.
+        StoreFormatError: It was written by a version with another layout.
+        CollectionError: It is damaged.
     """
     version = stored.get("schema_version") if isinstance(stored, Mapping) else None
     if version != SCHEMA_VERSION and isinstance(version, int):
-        raise CollectionError(
+        raise StoreFormatError(
             f"{location} has the layout version {version}, this searchkit reads {SCHEMA_VERSION}; use the searchkit "
             "version that wrote it, or add the passages to a new collection"
         )

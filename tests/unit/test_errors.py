@@ -19,6 +19,7 @@ from searchkit.errors import (
     RetrievalError,
     RetrievalTimeoutError,
     SearchkitError,
+    StoreFormatError,
 )
 
 
@@ -28,6 +29,7 @@ from searchkit.errors import (
         (ConfigError, (SearchkitError, ValueError)),
         (MissingExtraError, (SearchkitError, ImportError)),
         (CollectionError, (RetrievalError,)),
+        (StoreFormatError, (CollectionError,)),
         (PayloadError, (RetrievalError, ValueError)),
         (EncodingError, (RetrievalError,)),
         (RetrievalTimeoutError, (RetrievalError, TimeoutError)),

@@ -3,7 +3,8 @@
 searchkit.json   the manifest, written once, first of all
 lock             held by the process that has the collection open; says who that is
 engine/          the shard of qdrant-edge; engine-.../ once it was optimized
-ledger.json      which of them it is, how many points it should hold, and their checksums; written after every flush
+ledger.json      which of them it is, how many points it should hold, and their checksums; written after every flush.
+                 Its format is that of all these files: `searchkit.collection.backends.store_format`
 seal.json        sizes and checksums of the engine's files; there while the store is closed and complete
 writing          the journal, there while points are written; found at open it means that the writer was interrupted
 """
@@ -22,6 +23,7 @@ from searchkit.collection.backends.checked_json import dump_checked, load_checke
 from searchkit.collection.backends.journal import Expectation, read_journal
 from searchkit.collection.backends.owner import find_owner, take_lock
 from searchkit.collection.backends.seal import FileMark, Seal
+from searchkit.collection.backends.store_format import OldRecord, check_format, old_record, stamped
 from searchkit.collection.ledger import Ledger, read_ledger
 from searchkit.collection.manifest import Manifest, read_manifest
 from searchkit.errors import CollectionError, ConfigError
@@ -134,19 +136,37 @@ class CollectionFolder:
         replace_checked(self._manifest, manifest.model_dump())
 
     def read_record(self) -> StoreRecord | None:
-        """Return what the store should be; ``None`` if the engine's creation was never finished."""
+        """Return what the store should be; ``None`` if the engine's creation was never finished.
+
+        Raises:
+            StoreFormatError: It is in the format of another version of searchkit.
+            CollectionError: It is damaged.
+        """
         if not self._record.exists():
             return None
         stored = self._read(self._record)
         try:
+            check_format(stored, self.path)
             return _record_from(stored)
+        except (KeyError, TypeError, ValueError) as error:
+            raise self._damaged(self._record, error) from error
+
+    def read_old_record(self) -> OldRecord:
+        """Return what a ledger of the oldest format says.
+
+        Raises:
+            CollectionError: It is damaged.
+        """
+        stored = self._read(self._record)
+        try:
+            return old_record(stored)
         except (KeyError, TypeError, ValueError) as error:
             raise self._damaged(self._record, error) from error
 
     def write_record(self, record: StoreRecord) -> None:
         """Replace what the folder says about its store."""
         numbers = record.ledger.to_json()
-        replace_checked(self._record, numbers | {"engine": record.engine, "unindexed": record.unindexed})
+        replace_checked(self._record, stamped(numbers) | {"engine": record.engine, "unindexed": record.unindexed})
 
     def read_expectation(self, record: StoreRecord) -> Expectation:
         """Return what the store may hold, in view of what its last writer was doing."""

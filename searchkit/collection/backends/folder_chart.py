@@ -8,9 +8,10 @@ from searchkit.collection.backends.folder import ENGINE, CollectionFolder, Store
 from searchkit.collection.backends.journal import Expectation
 from searchkit.collection.backends.salvage import Evidence, Suspicion, suspicion
 from searchkit.collection.backends.seal import Damage, find_damage
-from searchkit.collection.diagnosis import Finding
+from searchkit.collection.backends.store_format import OldRecord
+from searchkit.collection.diagnosis import Finding, other_format
 from searchkit.collection.manifest import Manifest
-from searchkit.errors import CollectionError
+from searchkit.errors import CollectionError, StoreFormatError
 
 _SHOWN_FILES = 5
 _AGAIN = "add all passages again, those that are there are skipped"
@@ -26,6 +27,7 @@ class Chart:
         is_manifest_new: Whether it was made anew.
         record: What the folder says about its store; ``None`` if that cannot be read.
         engine: Name of the engine's folder.
+        old_record: The same in the oldest format, which is brought up to date by a repair.
         expectation: What the store may hold; ``None`` if nobody knows.
         damage: Files that are not as they were when the store was closed.
         evidence: What is in the store; ``None`` if it cannot be read.
@@ -36,6 +38,7 @@ class Chart:
     is_manifest_new: bool = False
     record: StoreRecord | None = None
     engine: str | None = None
+    old_record: OldRecord | None = None
     expectation: Expectation | None = None
     damage: list[Damage] = field(default_factory=list)
     evidence: Evidence | None = None
@@ -48,9 +51,12 @@ class Chart:
     @property
     def missing(self) -> int:
         """Points that were written and are not there at all."""
-        if self.evidence is None or self.expectation is None or not self.expectation.ledgers:
-            return 0
-        return max(0, min(ledger.points for ledger in self.expectation.ledgers) - self.evidence.found.points)
+        written = []
+        if self.old_record is not None:
+            written = [self.old_record.points]
+        elif self.expectation is not None and self.expectation.ledgers is not None:
+            written = [ledger.points for ledger in self.expectation.ledgers]
+        return 0 if self.evidence is None or not written else max(0, min(written) - self.evidence.found.points)
 
     def tell(self, finding: Finding) -> None:
         """Enter a finding."""
@@ -66,6 +72,10 @@ def look_at_record(folder: CollectionFolder, chart: Chart) -> None:
     remedy = "a repair counts and proves the store, and writes it anew"
     try:
         chart.record = folder.read_record()
+    except StoreFormatError as error:
+        chart.tell(other_format(error))
+        if not folder.journal.exists():  # it said that a writer was interrupted, and not what may be there
+            chart.old_record = folder.read_old_record()
     except CollectionError as error:
         chart.problem("ledger", str(error), remedy)
     if chart.record is not None:
@@ -126,6 +136,10 @@ def look_at_leftovers(folder: CollectionFolder, chart: Chart) -> None:
 def compare(chart: Chart, evidence: Evidence) -> None:
     """Compare what is in the store with what should be."""
     found = evidence.found
+    old = chart.old_record
+    if old is not None and (old.points, old.checksum) != (found.points, found.checksum):
+        text = f"{found.points} points where {old.points} were written, or other ones"
+        chart.problem("contents", text, f"a repair keeps what is there; {_AGAIN}")
     if chart.expectation is None:
         return
     if chart.expectation.allows(found):

@@ -18,10 +18,19 @@ from searchkit.collection.backends.folder_chart import (
 from searchkit.collection.backends.folder_notes import NOTES_NAME, read_folder_notes
 from searchkit.collection.backends.owner import find_owner
 from searchkit.collection.backends.salvage import DAMAGED, Evidence, agrees_with, prove, rebuild, take_over, tidy
-from searchkit.collection.diagnosis import Diagnosis, Finding, State, lost_ids, made_with, proof_findings, state_of
+from searchkit.collection.diagnosis import (
+    Diagnosis,
+    Finding,
+    State,
+    lost_ids,
+    made_with,
+    other_format,
+    proof_findings,
+    state_of,
+)
 from searchkit.collection.manifest import Manifest, manifest_of
 from searchkit.config import SearchKitConfig
-from searchkit.errors import CollectionError, RetrievalError, SearchkitError
+from searchkit.errors import CollectionError, RetrievalError, SearchkitError, StoreFormatError
 from searchkit.stages import Encoder, SparseEncoder, TokenWriter
 from searchkit.types import PassageId
 
@@ -68,6 +77,9 @@ class FolderDoctor:
             )
             return self._diagnosis(folder, Chart([*notes, finding]), state="in use")
         with lock, folder.mapped_os_errors():
+            refusal = _refusal(folder)
+            if refusal is not None:
+                return self._diagnosis(folder, Chart([*notes, other_format(refusal)]), state="other format")
             chart = self._look(folder)
             if owner is not None:
                 chart.tell(Finding(subject="owner", severity="fine", text=f"nobody; the last one was {owner}"))
@@ -229,3 +241,19 @@ class FolderDoctor:
             lost_count=lost_count,
             repaired=repaired,
         )
+
+
+def _refusal(folder: CollectionFolder) -> StoreFormatError | None:
+    """Return why a folder is nothing that this searchkit can judge, if it is not."""
+    found = [error for error in (_format_error(folder.read_manifest), _format_error(folder.read_record)) if error]
+    return next((error for error in found if not error.is_upgradable), None)
+
+
+def _format_error(read: Callable[[], object]) -> StoreFormatError | None:
+    try:
+        read()
+    except StoreFormatError as error:
+        return error
+    except (SearchkitError, OSError):  # damage, of which the examination will speak
+        return None
+    return None
