@@ -2,6 +2,9 @@
 
     python benchmarks/million.py --passages 1000000
 
+    python benchmarks/million.py --folder /data/million --until optimize  # the same in parts, for a machine that is
+    python benchmarks/million.py --folder /data/million                   # quiet only while searches are timed
+
 Vectors are drawn around cluster centres, by a seed, block by block: none is kept, and the brute force that recall is
 measured against draws them again. What is measured is the collection (validation, BM25, the engine with its log and
 its index, the payloads of the candidates), without a neural network. The queries are noisy copies of stored vectors.
@@ -10,16 +13,20 @@ its index, the payloads of the candidates), without a neural network. The querie
 them: flat memory means that the two are alike. Pages of the engine's mapped files are counted apart, since the system
 takes them back when it needs them. ``stall_ms`` is the longest time that a thread which does nothing but look at the
 clock did not get to run while the index was built: the engine holds the interpreter's lock while it loads.
+
+``ef_search`` may be given several times; the index is built once and searched with each.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import json
+import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +42,7 @@ from searchkit.stages import EncoderFingerprint, RetrievalRequest, Span, Vectors
 BLOCK = 1024
 CUTOFF = 100
 BRUTE_FORCE_ROWS = 64 * BLOCK
+PROGRESS = 50_000
 
 
 class ClusteredVectors:
@@ -44,10 +52,13 @@ class ClusteredVectors:
         self.dimension = dimension
         self._spread = spread / np.sqrt(dimension)
         self._centres = _unit(np.random.default_rng(1).normal(size=(clusters, dimension)).astype(np.float32))
+        self._last: tuple[int, Vectors] | None = None
 
     def block(self, number: int) -> Vectors:
         """Return ``BLOCK`` vectors."""
-        return self._around(np.random.default_rng((2, number)), BLOCK)
+        if self._last is None or self._last[0] != number:  # a batch of passages is a part of a block
+            self._last = number, self._around(np.random.default_rng((2, number)), BLOCK)
+        return self._last[1]
 
     def rows(self, numbers: Sequence[int]) -> Vectors:
         """Return the vectors with these numbers."""
@@ -169,6 +180,11 @@ def percentiles(took: Sequence[float]) -> dict[str, float]:
     return {f"p{share}_ms": round(float(np.percentile(took, share)), 2) for share in (50, 95, 99)}
 
 
+def progress(text: str) -> None:
+    """Say on standard error where we are."""
+    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
+
+
 def ingest(collection: Collection, count: int) -> dict[str, Any]:
     """Write all passages."""
     anonymous: list[tuple[int, float]] = []
@@ -176,6 +192,8 @@ def ingest(collection: Collection, count: int) -> dict[str, Any]:
 
     def note(number: int) -> None:
         nonlocal done
+        if done // PROGRESS != (done + number) // PROGRESS:
+            progress(f"{done + number} passages written, {memory_mb('RssAnon'):.0f} MB")
         done += number
         anonymous.append((done, memory_mb("RssAnon")))
 
@@ -201,57 +219,123 @@ def optimize(collection: Collection, queries: Vectors) -> dict[str, Any]:
         collection.optimize(wait=False)
         while collection.is_optimizing:
             took += search(collection, queries[len(took) % len(queries) :][:1])[1]
-        is_settled = not collection.optimize()
+    seconds = time.perf_counter() - started
+    progress(f"index built in {seconds:.0f} s, {len(took)} searches meanwhile")
     return {
-        "seconds": round(time.perf_counter() - started, 1),
-        "nothing_left_to_do": is_settled,
+        "seconds": round(seconds, 1),
+        "nothing_left_to_do": not collection.optimize(),
         "stall_ms": round(clock.longest_s * 1000, 1),
         "searches_meanwhile": len(took),
-        "slowest_search_ms": round(max(took), 1),
-        **percentiles(took),
+        "slowest_search_ms": round(max(took, default=0), 1),
+        "peak_rss_mb": round(memory_mb("VmHWM"), 1),
+        **(percentiles(took) if took else {}),
     }
 
 
-def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Run all parts on one collection."""
-    count = arguments.passages
-    vectors = ClusteredVectors(arguments.dimension, arguments.clusters, arguments.spread)
-    queries = vectors.queries(arguments.queries)
-    settings: dict[str, Any] = {
-        "optimize": {"after_points": None},
-        "fusion": {"leg_depth_factor": 1.0},
-        "hnsw": {"m": arguments.m, "ef_construct": arguments.ef_construct, "ef_search": arguments.ef_search},
-    }
+class Steps:
+    """The parts of the benchmark on one folder; one that was done there before is not done again.
 
-    def opened(**changes: Any) -> Collection:
-        config = SearchKitConfig.model_validate(settings | changes)
-        encoder = NumberEncoder(vectors)
-        return open_collection("million", path=folder, encoder=encoder, sparse_encoder=Bm25Encoder(), config=config)
+    Args:
+        arguments: Those of the command line.
+        folder: Where the collection lies.
+    """
 
-    collection = opened()
-    result: dict[str, Any] = {"passages": count, "dimension": arguments.dimension, "hnsw": settings["hnsw"]}
-    result["ingest"] = ingest(collection, count)
-    result["unindexed_search"] = percentiles(search(collection, queries[:20])[1])
-    result["optimize"] = optimize(collection, queries)
-    truth = nearest(vectors, queries, count)
-    search(collection, queries)  # once for the page cache
-    found, took = search(collection, queries)
-    recall = float(np.mean([len(one & other) / CUTOFF for one, other in zip(found, truth, strict=True)]))
-    result["search"] = {"recall_at_100": round(recall, 4), "queries": len(queries), **percentiles(took)}
+    def __init__(self, arguments: argparse.Namespace, folder: Path) -> None:
+        self._arguments = arguments
+        self._folder = folder
+        self._notes = folder / "steps.json"
+        self._vectors = ClusteredVectors(arguments.dimension, arguments.clusters, arguments.spread)
+        self._queries = self._vectors.queries(arguments.queries)
+        self.result: dict[str, Any] = json.loads(self._notes.read_text()) if self._notes.exists() else self._head()
+
+    def _head(self) -> dict[str, Any]:
+        arguments = self._arguments
+        names = ("passages", "dimension", "clusters", "spread", "m", "ef_construct")
+        return {name: getattr(arguments, name) for name in names}
+
+    def _opened(self, ef_search: int, **changes: Any) -> Collection:
+        index = {"m": self._arguments.m, "ef_construct": self._arguments.ef_construct, "ef_search": ef_search}
+        config = SearchKitConfig.model_validate(
+            {"optimize": {"after_points": None}, "fusion": {"leg_depth_factor": 1.0}, "hnsw": index} | changes
+        )
+        encoder = NumberEncoder(self._vectors)
+        sparse_encoder = Bm25Encoder()
+        return open_collection(
+            "million", path=self._folder, encoder=encoder, sparse_encoder=sparse_encoder, config=config
+        )
+
+    def run(self, until: str | None) -> None:
+        """Do what is left, up to the step ``until``."""
+        head = self._head()
+        if {name: self.result[name] for name in head} != head:
+            raise SystemExit(f"{self._folder} was filled with other settings; give another folder")
+        for name, step in self._steps().items():
+            if name not in self.result:
+                progress(name)
+                self.result[name] = step()
+                self._notes.write_text(json.dumps(self.result))
+            if name == until:
+                return
+
+    def _steps(self) -> dict[str, Callable[[], dict[str, Any]]]:
+        return {
+            "ingest": lambda: self._with_collection(lambda one: ingest(one, self._arguments.passages)),
+            "unindexed_search": lambda: self._with_collection(
+                lambda one: percentiles(search(one, self._queries[:20])[1])
+            ),
+            "optimize": lambda: self._with_collection(lambda one: optimize(one, self._queries)),
+            "search": self._search,
+            "reopen": self._reopen,
+        }
+
+    def _with_collection(self, step: Callable[[Collection], dict[str, Any]]) -> dict[str, Any]:
+        collection = self._opened(self._arguments.ef_search[0])
+        try:
+            return step(collection)
+        finally:
+            collection.close()
+
+    def _search(self) -> dict[str, Any]:
+        """Compare what is found with brute force, with each width of the search."""
+        truth = nearest(self._vectors, self._queries, self._arguments.passages)
+        progress("nearest vectors known")
+        rows = []
+        for ef_search in self._arguments.ef_search:
+            collection = self._opened(ef_search, read_only=True)
+            search(collection, self._queries)  # once for the page cache
+            found, took = search(collection, self._queries)
+            collection.close()
+            recall = float(np.mean([len(one & other) / CUTOFF for one, other in zip(found, truth, strict=True)]))
+            rows.append({"ef_search": ef_search, "recall_at_100": round(recall, 4), **percentiles(took)})
+            progress(json.dumps(rows[-1]))
+        return {"queries": len(self._queries), "rows": rows}
+
+    def _reopen(self) -> dict[str, Any]:
+        """Time closing, which reads every file, and opening, which does so again."""
+        ef_search = self._arguments.ef_search[0]
+        collection = self._opened(ef_search)
+        collection.add([{"id": 0, "text": "0 changed"}])  # so that the seal has to be taken anew
+        close_s = _timed(collection.close)
+        started = time.perf_counter()
+        collection = self._opened(ef_search)
+        open_s = time.perf_counter() - started
+        stored = collection.count()
+        collection.close()
+        started = time.perf_counter()
+        self._opened(ef_search, read_only=True).close()
+        return {
+            "close_and_seal_s": round(close_s, 2),
+            "open_and_verify_s": round(open_s, 2),
+            "open_read_only_s": round(time.perf_counter() - started, 2),
+            "stored": stored,
+            "disk_mb": round(sum(path.stat().st_blocks * 512 for path in self._folder.rglob("*")) / 2**20),
+        }
+
+
+def _timed(call: Callable[[], None]) -> float:
     started = time.perf_counter()
-    collection.close()
-    result["close_and_seal_s"] = round(time.perf_counter() - started, 2)
-    started = time.perf_counter()
-    collection = opened()
-    result["open_and_verify_s"] = round(time.perf_counter() - started, 2)
-    result["stored"] = collection.count()
-    collection.close()
-    started = time.perf_counter()
-    reader = opened(read_only=True)
-    result["open_read_only_s"] = round(time.perf_counter() - started, 2)
-    reader.close()
-    result["disk_mb"] = round(sum(path.stat().st_blocks * 512 for path in folder.rglob("*")) / 2**20)
-    return result
+    call()
+    return time.perf_counter() - started
 
 
 def main() -> None:
@@ -263,12 +347,17 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=300)
     parser.add_argument("--m", type=int, default=None)
     parser.add_argument("--ef-construct", type=int, default=None)
-    parser.add_argument("--ef-search", type=int, default=128)
-    parser.add_argument("--folder", type=Path, help="where to make the collection; default: a temporary folder")
+    parser.add_argument("--ef-search", type=int, nargs="+", default=[128, 256, 512])
+    parser.add_argument("--folder", type=Path, help="where to keep the collection; default: a temporary folder")
+    parser.add_argument("--until", choices=["ingest", "unindexed_search", "optimize", "search"], help="last step to do")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
-        result = measure(arguments, Path(folder))
-    write("million", result)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = arguments.folder or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        steps = Steps(arguments, folder)
+        steps.run(arguments.until)
+    if arguments.until is None:
+        write("million", steps.result)
 
 
 if __name__ == "__main__":
