@@ -12,7 +12,7 @@ import logging
 import secrets
 import shutil
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,9 +58,7 @@ class Optimizer:
     def consider(self, unindexed: int) -> None:
         """Start by itself if too many points are without an index; a failure of it is logged."""
         if self._after_points is not None and unindexed > self._after_points:
-            run = self._start()
-            if run is not None:
-                run.result.add_done_callback(self._settle)
+            self._start(is_asked_for=False)
 
     def run(self, *, wait: bool) -> bool:
         """Start, or join what is under way.
@@ -85,18 +83,17 @@ class Optimizer:
         if run is not None:
             run.cancel()
 
-    def _start(self) -> _Run | None:
+    def _start(self, *, is_asked_for: bool = True) -> _Run | None:
         with self._lock:
             if self._is_closed:
                 return None
             if not self.is_running:
-                self._run = _Run(self._shard)
+                self._run = _Run(self._shard, None if is_asked_for else self._stop_by_itself)
                 self._run.start()
             return self._run
 
-    def _settle(self, result: Future[bool]) -> None:
-        error = result.exception()
-        if error is not None and not self._is_closed:
+    def _stop_by_itself(self, error: BaseException) -> None:
+        if not self._is_closed:
             self._after_points = None  # what failed once would fail after every write
             _log.warning("the index is not rebuilt by itself any more: %s", error)
 
@@ -104,13 +101,18 @@ class Optimizer:
 class _Run:
     """One optimization: a thread of ours that waits for a child.
 
+    Args:
+        shard: The shard.
+        on_failure: Called with the error before anybody who waits hears of it, and may write at once.
+
     Attributes:
         result: Whether anything was rebuilt.
     """
 
-    def __init__(self, shard: SharedShard) -> None:
+    def __init__(self, shard: SharedShard, on_failure: Callable[[BaseException], None] | None) -> None:
         self.result: Future[bool] = Future()
         self._shard = shard
+        self._on_failure = on_failure
         self._location = f"the collection in {shard.folder.path}"
         self._name = f"{ENGINE}-{secrets.token_hex(4)}"
         self._child: Child | None = None
@@ -136,7 +138,10 @@ class _Run:
             if old is not None:
                 self._discard(*old)
         except BaseException as error:  # noqa: BLE001  # handed to whoever waits
-            self.result.set_exception(self._meaning(error))
+            meaning = self._meaning(error)
+            if self._on_failure is not None:
+                self._on_failure(meaning)
+            self.result.set_exception(meaning)
         else:
             self.result.set_result(old is not None)
 

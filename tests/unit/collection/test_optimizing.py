@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
@@ -224,6 +225,33 @@ def test_a_child_that_fails_says_why_and_is_not_started_by_itself_again(tmp_path
     collection.add(passages(120))
     assert not collection.is_optimizing
     collection.close()
+
+
+def test_who_waited_for_a_failure_and_writes_at_once_does_not_start_another(collection, monkeypatch):
+    started = []
+
+    class WritingAtOnce(Future):
+        """Gives its result to a thread that ends a write before anything else hears of it."""
+
+        def __init__(self):
+            super().__init__()
+            started.append(self)
+            if len(started) == 1:
+                self.add_done_callback(lambda _: optimizer.consider(11))
+
+    def fail(self, target):
+        raise RetrievalError("no room")
+
+    optimizer = optimizing.Optimizer(collection.backend._opened, after_points=10)
+    monkeypatch.setattr(optimizing, "Future", WritingAtOnce)
+    monkeypatch.setattr(optimizing._Run, "_optimize", fail)
+    optimizer.consider(11)
+    with pytest.raises(RetrievalError, match="no room"):
+        started[0].result(timeout=10)
+    for thread in threading.enumerate():
+        if thread.name == "searchkit-optimize":
+            thread.join()
+    assert len(started) == 1
 
 
 def test_a_copy_that_does_not_hold_the_same_points_is_not_used(collection, tmp_path, monkeypatch):
