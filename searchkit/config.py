@@ -6,13 +6,14 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from searchkit.settings import Settings
 from searchkit.types import Frozen
 
 FilterFieldType = Literal["keyword", "integer", "float", "bool", "datetime", "text", "tenant"]
 """Kind of a payload index; "tenant" is a keyword by which the points of one tenant are stored together."""
 
 
-class WindowConfig(Frozen):
+class WindowConfig(Settings):
     """How long texts are split before they are encoded.
 
     Attributes:
@@ -25,7 +26,7 @@ class WindowConfig(Frozen):
     overlap_tokens: int = Field(default=32, ge=0)
 
 
-class IngestConfig(Frozen):
+class IngestConfig(Settings):
     """How passages are written.
 
     Attributes:
@@ -42,7 +43,7 @@ class IngestConfig(Frozen):
     store_tokens: bool = True
 
 
-class FusionConfig(Frozen):
+class FusionConfig(Settings):
     """Reciprocal rank fusion of the dense and the BM25 leg: sum of weight / (k + rank), ranks from 1.
 
     Source: Cormack, Clarke and Buettcher, SIGIR 2009, which also gives k = 60.
@@ -60,7 +61,7 @@ class FusionConfig(Frozen):
     leg_depth_factor: float = Field(default=2.0, ge=1, le=10)
 
 
-class HnswConfig(Frozen):
+class HnswConfig(Settings):
     """The index of the dense vectors, in Qdrant's words; ``None`` leaves a value to the engine.
 
     Attributes:
@@ -74,7 +75,7 @@ class HnswConfig(Frozen):
     ef_search: int | None = Field(default=128, ge=1)
 
 
-class RetryConfig(Frozen):
+class RetryConfig(Settings):
     """How requests to a server are repeated: after transport errors and the statuses 408, 429 and 5xx, never others.
 
     Attributes:
@@ -90,7 +91,7 @@ class RetryConfig(Frozen):
     longest_wait_s: float = Field(default=60.0, ge=0)
 
 
-class CircuitBreakerConfig(Frozen):
+class CircuitBreakerConfig(Settings):
     """When a failing server is left alone: requests then fail at once, until one probe is answered.
 
     Attributes:
@@ -102,7 +103,7 @@ class CircuitBreakerConfig(Frozen):
     open_s: float = Field(default=5.0, gt=0)
 
 
-class StorageConfig(Frozen):
+class StorageConfig(Settings):
     """How a server or a cluster keeps a collection that is created; ``None`` leaves a value to the server.
 
     The settings of a collection that exists are not changed. The embedded engine and the in-memory mode ignore them.
@@ -131,7 +132,7 @@ class StorageConfig(Frozen):
     hnsw_on_disk: bool | None = None
 
 
-class ServerConfig(Frozen):
+class ServerConfig(Settings):
     """How a Qdrant server or cluster is reached. Of a client of yours, ``retry``, ``breaker`` and ``storage`` apply.
 
     Attributes:
@@ -167,7 +168,7 @@ class ServerConfig(Frozen):
         return self
 
 
-class OptimizeConfig(Frozen):
+class OptimizeConfig(Settings):
     """When the embedded engine builds its index in the background; a server decides that itself.
 
     A search compares the query with every point that is not indexed, some 3 ms for 20,000 of 384 dimensions.
@@ -234,7 +235,7 @@ class RerankerProfile(Frozen):
         return head.replace("{criteria}", criteria) + query + tail.replace("{criteria}", criteria)
 
 
-class AdaptiveDepthConfig(Frozen):
+class AdaptiveDepthConfig(Settings):
     """Score candidates in stretches and stop when the rest is unlikely to hold a hit.
 
     Worth it where stage 2 is slow (a CPU, a large model); on a GPU one large batch is faster than several small ones.
@@ -250,7 +251,7 @@ class AdaptiveDepthConfig(Frozen):
     max_missed: float = Field(default=0.01, gt=0)
 
 
-class SearchKitConfig(Frozen):
+class SearchKitConfig(Settings):
     """All settings of a `SearchKit`.
 
     Attributes:
