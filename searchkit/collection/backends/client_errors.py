@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import ssl
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import grpc  # type: ignore[import-untyped]
 import httpcore
@@ -58,17 +56,6 @@ class RequestTooLargeError(RetrievalError):
 
 class MissingCollectionError(CollectionError):
     """The server has no such collection."""
-
-
-@contextmanager
-def mapped_client_errors(location: str, action: str) -> Iterator[None]:
-    """Turn the client's exceptions into one of our errors, which names ``location`` and what was tried."""
-    try:
-        yield
-    except SearchkitError:
-        raise
-    except VENDOR_EXCEPTIONS as error:
-        raise meaning_of(error, f"cannot {action} {location}") from error
 
 
 def meaning_of(

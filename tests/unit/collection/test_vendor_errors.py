@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import ssl
+import threading
 
 import grpc
 import httpcore
@@ -19,11 +20,11 @@ from qdrant_client.common.client_exceptions import QdrantException, ResourceExha
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
 from searchkit.collection import open_collection
+from searchkit.collection.backends.client_calls import ClientCalls
 from searchkit.collection.backends.client_errors import (
     VENDOR_EXCEPTIONS,
     MissingCollectionError,
     RequestTooLargeError,
-    mapped_client_errors,
     meaning_of,
 )
 from searchkit.collection.backends.embedded_errors import mapped_engine_errors
@@ -151,17 +152,26 @@ CASES = [
     ("error", "kind", "message"), CASES, ids=[f"{n} {case[0]!r:.60}" for n, case in enumerate(CASES)]
 )
 def test_a_clients_error_says_where_what_and_what_to_do(error, kind, message):
-    with pytest.raises(kind, match=message) as caught, mapped_client_errors("the place", "search"):
-        raise error
+    with pytest.raises(kind, match=message) as caught:
+        asked_once("search", error)
     assert str(caught.value).startswith("cannot search the place")
     assert caught.value.__cause__ is error
     assert type(meaning_of(error, "x")) is kind
 
 
+def asked_once(action, error):
+    """Run a call that fails, as the in-memory mode's are run: nothing is repeated."""
+
+    def fail():
+        raise error
+
+    ClientCalls("things", "the place", SearchKitConfig(), threading.RLock()).run(action, fail)
+
+
 def test_what_is_no_vendors_error_passes():
     for error in (KeyboardInterrupt(), KeyError("bug"), PayloadError("ours")):
-        with pytest.raises(type(error)) as caught, mapped_client_errors("the place", "search"):
-            raise error
+        with pytest.raises(type(error)) as caught:
+            asked_once("search", error)
         assert caught.value is error
 
 
