@@ -65,7 +65,7 @@ def fit(
 
     Raises:
         ModelLoadError: The base model cannot be loaded as a cross-encoder.
-        ConfigError: The device cannot compute in the precision asked for.
+        ConfigError: The device cannot compute in the precision asked for, or the checkpoint is no trainer's.
     """
     with ExitStack() as stack:
         stack.enter_context(no_progress_bars())
@@ -73,7 +73,7 @@ def fit(
         started = time.perf_counter()
         advance = stack.enter_context(progress_bar(recipe.step_count(len(pairs)), "steps", show=show_progress))
         trainer.add_callback(_Progress(advance))
-        trainer.train(resume_from_checkpoint=_last_checkpoint(checkpoints))
+        _train(trainer, _last_checkpoint(checkpoints))
         seconds = time.perf_counter() - started
         model.save_pretrained(str(target), create_model_card=False)
         # The saved tokenizer would still cut as it did in the last batch.
@@ -109,6 +109,23 @@ def _prepare(
     )
     trainer.remove_callback(PrinterCallback)  # the log goes into a file and the card
     return model, trainer
+
+
+def _train(trainer: CrossEncoderTrainer, checkpoint: str | None) -> None:
+    """Train to the end.
+
+    Raises:
+        ConfigError: A file of the checkpoint would have run code: the trainer's own hold tensors and numbers alone.
+    """
+    try:
+        trainer.train(resume_from_checkpoint=checkpoint)
+    except Exception as error:
+        if checkpoint is None or type(error).__name__ != "UnpicklingError":  # torch's refusal; we import no pickle
+            raise
+        raise ConfigError(
+            f"{checkpoint!r} holds a file that is damaged or has more in it than tensors and numbers; nothing of it "
+            "was run; delete that folder and resume from the checkpoint before it"
+        ) from error
 
 
 def _last_checkpoint(checkpoints: Path) -> str | None:

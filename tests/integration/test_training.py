@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import pickle
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -96,13 +99,68 @@ def test_the_base_tokenizer_s_own_truncation_is_gone(trained: Path) -> None:
     assert definition["padding"] is None
 
 
-def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(trained: Path, base: Path, tmp_path: Path) -> None:
-    killed = tmp_path / "killed"
-    shutil.copytree(trained, killed)
-    for path in killed.iterdir():
+class Bomb:
+    """Leaves a mark where it is unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.mark),)
+
+
+def interrupted(trained: Path, folder: Path) -> Path:
+    """Copy a run as a kill after step 20 leaves it."""
+    shutil.copytree(trained, folder)
+    for path in folder.iterdir():
         if path.name not in ("run.json", "checkpoints"):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-    shutil.rmtree(killed / "checkpoints" / "checkpoint-30")
+    shutil.rmtree(folder / "checkpoints" / "checkpoint-30")
+    return folder
+
+
+@pytest.mark.parametrize("how", ["pickle", "torch"])
+@pytest.mark.parametrize("name", ["optimizer.pt", "scheduler.pt", "rng_state.pth"])
+def test_a_checkpoint_that_would_run_code_is_refused_and_runs_none(trained, base, tmp_path, name, how):
+    import torch
+
+    killed = interrupted(trained, tmp_path / "killed")
+    file = killed / "checkpoints" / "checkpoint-20" / name
+    assert file.is_file()
+    mark = tmp_path / "exploded"
+    if how == "pickle":
+        file.write_bytes(pickle.dumps(Bomb(mark), protocol=2))  # of another one torch warns as well
+    else:
+        torch.save({"state": Bomb(mark)}, file)
+    with pytest.raises(ConfigError, match=r"checkpoint-20.*nothing of it was run; delete that folder"):
+        train(make_pairs(), killed, RECIPE, base_model=base, device="cpu", show_progress=False, resume=True)
+    assert not mark.exists()
+
+
+def test_nothing_else_in_a_checkpoint_is_opened_or_run(trained, base, tmp_path):
+    killed = interrupted(trained, tmp_path / "killed")
+    mark = tmp_path / "exploded"
+    code = f"import os\nos.mkdir({str(mark)!r})\n"
+    for folder in (killed / "checkpoints" / "checkpoint-20", killed / "checkpoints" / "base"):
+        for name in ("training_args.bin", "pytorch_model.bin"):
+            (folder / name).write_bytes(pickle.dumps(Bomb(mark)))
+        (folder / "modeling_own.py").write_text(code)
+        config = json.loads((folder / "config.json").read_text())
+        classes = ("AutoModelForSequenceClassification", "AutoConfig", "AutoTokenizer")
+        config["auto_map"] = dict.fromkeys(classes, "modeling_own.Own")
+        (folder / "config.json").write_text(json.dumps(config))
+    report = train(make_pairs(), killed, RECIPE, base_model=base, device="cpu", show_progress=False, resume=True)
+    assert report.steps == 30
+    assert not mark.exists()
+
+
+def test_the_bomb_goes_off_where_it_is_opened(tmp_path):
+    pickle.loads(pickle.dumps(Bomb(tmp_path / "exploded")))
+    assert (tmp_path / "exploded").exists()
+
+
+def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(trained: Path, base: Path, tmp_path: Path) -> None:
+    killed = interrupted(trained, tmp_path / "killed")
     (killed / "checkpoints" / "checkpoint-25").mkdir()  # the kill came while this one was being written
     report = train(make_pairs(), killed, RECIPE, base_model=base, device="cpu", show_progress=False, resume=True)
     assert report.steps == 30
