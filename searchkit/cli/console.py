@@ -59,8 +59,8 @@ class Output:
         self.data.file.flush()
 
     def show(self, *items: RenderableType) -> None:
-        """Print to standard output."""
-        self.data.print(*items)
+        """Print to standard output; what is a string in one line, without anything that a terminal would obey."""
+        self.data.print(*(Text(visible(item)) if isinstance(item, str) else item for item in items))
 
     def note(self, text: str, *, style: str = "") -> None:
         """Print one line to standard error."""
