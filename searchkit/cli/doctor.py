@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
 
 from searchkit.cli.console import Output, visible
-from searchkit.cli.options import ApiKeyOption, JsonOption, PathOption, UrlOption
-from searchkit.cli.session import Session
+from searchkit.cli.options import ApiKeyOption, EncoderFolderOption, JsonOption, PathOption, UrlOption
+from searchkit.cli.session import Session, make_encoders
 from searchkit.errors import SearchkitError
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def doctor(
     path: PathOption = None,
     url: UrlOption = None,
     api_key: ApiKeyOption = None,
+    encoder_folder: EncoderFolderOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Examine a collection that will not open, was damaged, or may be.
@@ -47,7 +49,7 @@ def doctor(
         url=url,
         api_key=api_key,
         repair=repair,
-        encoders=session.make_encoders,
+        encoders=session.make_encoders if encoder_folder is None else partial(make_encoders, encoder_folder),
         tokens=_token_writer(),
     )
     if as_json:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from searchkit.cli.eval_table import show_report
-from searchkit.cli.options import ApiKeyOption, JsonOption, PathOption, UrlOption
+from searchkit.cli.options import ApiKeyOption, EncoderFolderOption, JsonOption, PathOption, UrlOption
 from searchkit.cli.session import Place, Session
 from searchkit.errors import ConfigError
 from searchkit.progress import progress_bar
@@ -119,6 +119,7 @@ def evaluate(
     path: PathOption = None,
     url: UrlOption = None,
     api_key: ApiKeyOption = None,
+    encoder_folder: EncoderFolderOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Compare ways to search on judged queries, and say which to use.
@@ -141,7 +142,7 @@ def evaluate(
         judged = read_judged(folder, split=split)
         judged = judged if sample is None else judged.sample(sample)
         chosen = _configurations(depths, modes, blend, criteria, rerank=rerank)
-        with session.open_kit(Place(collection or judged.name, path, url, api_key)) as kit:
+        with session.open_kit(Place(collection or judged.name, path, url, api_key, encoder_folder)) as kit:
             if index:
                 _index(session, kit, folder)
             report, runs = _compare(kit, judged, chosen, measures, timed, budget_ms, seed)

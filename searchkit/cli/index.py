@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from searchkit.cli.options import ApiKeyOption, JsonOption, PathOption, UrlOption
+from searchkit.cli.options import ApiKeyOption, EncoderFolderOption, JsonOption, PathOption, UrlOption
 from searchkit.cli.session import Place, Session
 from searchkit.cli.sources import KINDS, FilePassages, Found, Problem, find_files
 from searchkit.types import AddReport
@@ -26,6 +26,7 @@ def index(
     path: PathOption = None,
     url: UrlOption = None,
     api_key: ApiKeyOption = None,
+    encoder_folder: EncoderFolderOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Index files and folders.
@@ -40,7 +41,7 @@ def index(
     report = AddReport()
     count = 0
     if found.files:
-        with session.open_kit(Place(collection, path, url, api_key)) as kit:
+        with session.open_kit(Place(collection, path, url, api_key, encoder_folder)) as kit:
             report = kit.add(passages)
             count = kit.count() if _usable(report) else 0
             if kit.is_optimizing:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast, get_args
 import typer
 
 from searchkit.cli.eval_table import show_report
-from searchkit.cli.options import ApiKeyOption, JsonOption, PathOption, UrlOption
+from searchkit.cli.options import ApiKeyOption, EncoderFolderOption, JsonOption, PathOption, UrlOption
 from searchkit.cli.session import DEFAULT_PATH, Place, Session
 from searchkit.config import FilterFieldType, SearchKitConfig, WindowConfig
 from searchkit.errors import ConfigError
@@ -146,6 +146,7 @@ def rebuild(
     path: PathOption = None,
     url: UrlOption = None,
     api_key: ApiKeyOption = None,
+    encoder_folder: EncoderFolderOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Build a collection again for another encoder or other windows, beside the old one, and switch to it.
@@ -156,7 +157,7 @@ def rebuild(
     from searchkit.moving import drop_previous
 
     session: Session = context.obj
-    with session.open_kit(Place(collection, path, url, api_key)) as kit:
+    with session.open_kit(Place(collection, path, url, api_key, encoder_folder)) as kit:
         if drop:
             dropped = drop_previous(kit)
             if as_json:

@@ -24,4 +24,13 @@ ApiKeyOption = Annotated[
         show_envvar=True,
     ),
 ]
+EncoderFolderOption = Annotated[
+    str | None,
+    typer.Option(
+        "--encoder-folder",
+        envvar="SEARCHKIT_ENCODER_FOLDER",
+        help="Folder of the bi-encoder that the collection was made with, if its name alone does not lead there.",
+        rich_help_panel="Where",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON to standard output, for scripts.")]

@@ -10,7 +10,7 @@ import typer
 from rich.text import Text
 
 from searchkit.cli.console import Output, visible
-from searchkit.cli.options import ApiKeyOption, JsonOption, PathOption, UrlOption
+from searchkit.cli.options import ApiKeyOption, EncoderFolderOption, JsonOption, PathOption, UrlOption
 from searchkit.cli.session import Place, Session
 from searchkit.types import Hit, SearchResult
 
@@ -56,12 +56,13 @@ def search(
     path: PathOption = None,
     url: UrlOption = None,
     api_key: ApiKeyOption = None,
+    encoder_folder: EncoderFolderOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Search a collection."""
     session: Session = context.obj
     condition = parse_filters(filters or [])
-    with session.open_kit(Place(collection, path, url, api_key)) as kit:
+    with session.open_kit(Place(collection, path, url, api_key, encoder_folder)) as kit:
         result = kit.search(
             query,
             top_k=top_k,

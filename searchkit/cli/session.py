@@ -6,6 +6,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -34,6 +35,7 @@ class Place:
     path: str | None = None
     url: str | None = None
     api_key: str | None = field(default=None, repr=False)
+    encoder_folder: str | None = None
 
 
 KitOpener = Callable[[Place], "SearchKit"]
@@ -45,14 +47,15 @@ def open_kit(place: Place) -> SearchKit:
     from searchkit.moving import Location, open_as_made
 
     path = DEFAULT_PATH if place.path is None and place.url is None else place.path
-    return open_as_made(Location(place.collection, path=path, url=place.url, api_key=place.api_key))
+    location = Location(place.collection, path=path, url=place.url, api_key=place.api_key)
+    return open_as_made(location, encoder_folder=place.encoder_folder)
 
 
-def make_encoders() -> tuple[Encoder, SparseEncoder]:
-    """Return the encoders that a kit with the default models has."""
+def make_encoders(encoder_folder: str | None = None) -> tuple[Encoder, SparseEncoder]:
+    """Return the encoders that a kit with the default models has, or with the bi-encoder in a folder."""
     from searchkit.encoding import Bm25Encoder, SentenceEncoder
 
-    return SentenceEncoder(), Bm25Encoder()
+    return SentenceEncoder() if encoder_folder is None else SentenceEncoder(Path(encoder_folder)), Bm25Encoder()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from searchkit.cli.options import ApiKeyOption, JsonOption, PathOption, UrlOption
+from searchkit.cli.options import ApiKeyOption, EncoderFolderOption, JsonOption, PathOption, UrlOption
 from searchkit.cli.session import Place, Session
 from searchkit.progress import progress_bar
 
@@ -64,6 +64,7 @@ def train(
     path: PathOption = None,
     url: UrlOption = None,
     api_key: ApiKeyOption = None,
+    encoder_folder: EncoderFolderOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train a reranker on your own judgments.
@@ -81,7 +82,9 @@ def train(
         if collection is None:
             raise typer.BadParameter("--judged needs --collection, where the passages are")
         mining = MiningConfig(negatives_per_query=negatives, skip_ranks=skip_ranks, seed=seed)
-        pairs = _mine(session, Place(collection, path, url, api_key), judged, split, mining, depth, save_pairs)
+        pairs = _mine(
+            session, Place(collection, path, url, api_key, encoder_folder), judged, split, mining, depth, save_pairs
+        )
     else:
         pairs = [pair for file in pair_files or () for pair in read_pairs(file)]
     report = run_training(

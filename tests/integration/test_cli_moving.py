@@ -114,6 +114,39 @@ def test_a_collection_opens_with_the_encoder_and_the_windows_it_was_made_with(tm
         assert kit.name == "new"
 
 
+def test_a_collection_made_with_a_folders_encoder_opens_when_the_folder_is_told(tmp_path, bi_encoder_folder):
+    folder = bi_encoder_folder()
+    config = SearchKitConfig(windows=WindowConfig(overlap_tokens=4))
+    with SearchKit(
+        "made", path=".searchkit", encoder=SentenceEncoder(folder), reranker=FakeReranker(), config=config
+    ) as kit:
+        kit.add(["how many people live in berlin"])
+    (tmp_path / "one.txt").write_text("the people live in the word")
+    app = create_app()
+    told = ("--encoder-folder", str(folder))
+
+    def call(*arguments, **options):
+        return CliRunner(**options).invoke(app, [*arguments])
+
+    assert call("index", "one.txt", "-c", "made", *told).exit_code == 0
+    lost = call("search", "berlin", "-c", "made")
+    assert (lost.exit_code, lost.stdout, lost.stderr.count("\n")) == (1, "", 1)
+    assert "'made' was made with the encoder 'model', and no model of that name can be opened here" in lost.stderr
+    assert "--encoder-folder" in lost.stderr
+    for found in (
+        call("search", "berlin", "-c", "made", "--no-rerank", *told),
+        call("search", "berlin", "-c", "made", "--no-rerank", env={"SEARCHKIT_ENCODER_FOLDER": str(folder)}),
+    ):
+        assert found.exit_code == 0, found.stderr
+        assert "one.txt" in found.stdout
+    other = call("search", "berlin", "-c", "made", "--encoder-folder", str(bi_encoder_folder(dense=16)))
+    assert (other.exit_code, other.stdout) == (1, "")
+    assert "was made with encoder dimension 32" in other.stderr
+    absent = call("search", "berlin", "-c", "made", "--encoder-folder", "nowhere")
+    assert (absent.exit_code, absent.stdout) == (1, "")
+    assert "nowhere" in absent.stderr
+
+
 def test_an_encoder_that_has_no_name_to_find_it_by_is_an_error(handbook):
     with pytest.raises(CollectionError, match="of the kind 'fake'"):
         open_as_made(Location("handbook", path=".searchkit"))
