@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 CANCELLATION: ContextVar[threading.Event | None] = ContextVar("searchkit_cancellation", default=None)
 """Set by the asynchronous edge: told when the task that awaits the search is cancelled."""
 
+_FURTHEST_S = threading.TIMEOUT_MAX / 2
+
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
@@ -28,8 +30,12 @@ class Deadline:
 
     @classmethod
     def after(cls, seconds: float | None) -> Deadline:
-        """Return the deadline ``seconds`` from now, ``None`` means never; a cancelled task ends it early."""
-        return cls(math.inf if seconds is None else time.monotonic() + seconds, CANCELLATION.get())
+        """Return the deadline ``seconds`` from now, ``None`` means never; a cancelled task ends it early.
+
+        One that is further away than a lock can wait for (years) is none.
+        """
+        at = math.inf if seconds is None or seconds > _FURTHEST_S else time.monotonic() + seconds
+        return cls(at, CANCELLATION.get())
 
     @property
     def remaining_s(self) -> float:

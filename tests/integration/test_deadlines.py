@@ -311,6 +311,14 @@ def test_a_kit_keeps_a_deadline_over_a_hung_model_and_recovers(open_kit):
     assert kit.search("people in town 7", deadline_s=PATIENCE_S).status == "reranked"
 
 
+async def test_a_deadline_in_centuries_is_none(open_kit):
+    kit = open_kit(GatedReranker())
+    kit.reranker.release.set()
+    for seconds in (9_223_372_037, 1e300):
+        assert kit.search("people in town 7", deadline_s=seconds).status == "reranked"
+        assert (await kit.asearch("people in town 7", deadline_s=seconds)).status == "reranked"
+
+
 async def test_a_cancelled_search_takes_its_pairs_out_of_the_queue(open_kit):
     reranker = GatedReranker()
     kit = open_kit(reranker)

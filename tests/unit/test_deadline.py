@@ -15,6 +15,12 @@ def test_without_seconds_a_deadline_never_comes():
     assert never.remaining_s == float("inf")
 
 
+@pytest.mark.parametrize("seconds", [9_223_372_037, 1e300, 10**400], ids=["centuries", "1e300", "no float"])
+def test_a_deadline_beyond_what_a_lock_can_wait_for_is_none(seconds):
+    assert Deadline.after(seconds) == Deadline()
+    assert Deadline.after(seconds).remaining_s == float("inf")
+
+
 def test_a_passed_deadline_has_no_time_left():
     past = Deadline.after(-1.0)
     assert past.is_over
