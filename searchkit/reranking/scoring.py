@@ -18,6 +18,7 @@ from searchkit.reranking.packing import TokenPair, pack
 
 _FIRST_TOKENS = 512  # what is risked under a deadline before anything is known of the engine's speed
 _CAUTION = 0.8  # share of the remaining time that is planned for: speed varies
+_SMALLEST_BATCH = 128  # tokens; a call is not split below this to give every core a part
 _MEMORY = 0.3  # weight of the newest measurement in the running mean of the speed
 
 
@@ -102,7 +103,7 @@ class _Runner:
     def run(self, rows: NDArray[np.int64], logits: NDArray[np.float32]) -> None:
         """Fill ``logits`` at ``rows``."""
         while True:
-            batches = [rows[batch] for batch in token_budget_batches(self.lengths[rows], self._budget)]
+            batches = [rows[batch] for batch in token_budget_batches(self.lengths[rows], self._shared_budget(rows))]
             try:
                 found = self._engine.run([pack([self._pairs[row] for row in batch]) for batch in batches])
                 break
@@ -118,6 +119,13 @@ class _Runner:
         for batch, values in zip(batches, found, strict=True):
             _check_finite(values, batch, self._engine.name)
             logits[batch] = values
+
+    def _shared_budget(self, rows: NDArray[np.int64]) -> int:
+        """Return the budget of a batch, smaller where few rows would leave lanes without one."""
+        if self._engine.lanes == 1:
+            return self._budget
+        share = math.ceil(int(self.lengths[rows].sum()) / self._engine.lanes)
+        return min(self._budget, max(share, _SMALLEST_BATCH))
 
 
 def _check_finite(logits: NDArray[np.float32], batch: NDArray[np.int64], engine: str) -> None:

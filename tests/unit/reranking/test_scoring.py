@@ -51,6 +51,27 @@ def test_scores_come_back_in_the_order_given_whatever_the_batches():
     assert engine.batches == [[50], [20, 7, 5], [5]]
 
 
+def test_a_small_call_is_split_so_that_no_lane_is_idle():
+    engine = CountingEngine()
+    engine.lanes = 4
+    logits = score(engine, pairs_of(*[100] * 8), token_budget=800, deadline=Deadline(), pace=Pace())
+    assert logits.tolist() == list(range(8))
+    assert engine.batches == [[100, 100]] * 4
+
+
+def test_an_engine_of_one_lane_gets_a_call_of_uneven_pairs_in_one_batch():
+    engine = CountingEngine()
+    score(engine, pairs_of(200, 20, 20), token_budget=800, deadline=Deadline(), pace=Pace())
+    assert engine.batches == [[200, 20, 20]]
+
+
+def test_a_call_is_not_split_into_batches_too_small_to_pay():
+    engine = CountingEngine()
+    engine.lanes = 64
+    score(engine, pairs_of(*[16] * 32), token_budget=800, deadline=Deadline(), pace=Pace())
+    assert engine.batches == [[16] * 8] * 4
+
+
 def test_no_pairs_need_no_engine():
     engine = CountingEngine()
     assert score(engine, [], token_budget=60, deadline=Deadline(), pace=Pace()).shape == (0,)
