@@ -6,6 +6,9 @@ scored and where the ranks lie far ahead. What counts is a candidate that would 
 the expected number of those is the sum over the candidates of the probability mass above the bar, each point weighted
 with its own probability of relevance. With a bar that nothing irrelevant can fall below, irrelevant newcomers at the
 end of the list are no reason to go on.
+
+Where hits are ordered by the model alone (the blend is switched off), whether a passage enters is judged by the model
+alone. Whether it is relevant is still judged by all that is known of it, if the profile has a blend to weigh that.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from searchkit.config import RerankerProfile
+from searchkit.config import Blend, RerankerProfile
 from searchkit.reranking.calibration import probabilities, sigmoid
 from searchkit.types import RetrievalEvidence
 
@@ -46,7 +49,7 @@ def expected_missed(
         rest: First-stage evidence of the passages not scored, in any order; a missing rank counts as the last one.
         profile: Calibration and blend of the model.
         bar: Probability that a passage must exceed to be a hit.
-        blend: Whether the profile's blend is used.
+        blend: Whether hits are ordered by the profile's blend.
 
     Returns:
         Between 0 and ``len(rest)``; never more for a higher bar.
@@ -58,9 +61,19 @@ def expected_missed(
     last = max([item.rank or 1 for item in [*evidence, *rest]])
     model_part = _log_odds(logits, evidence, profile, blend=blend) - _known_part(evidence, profile, blend=blend)
     mean, spread = _predicted(_log_ranks(evidence, last), model_part, _log_ranks(rest, last))
-    centre = mean + _known_part(rest, profile, blend=blend)
-    chances = sigmoid(centre[:, None] + spread[:, None] * _GRID)
-    return float((np.where(chances > bar, chances, 0.0) * _student(len(scored))).sum())
+    reached = mean[:, None] + spread[:, None] * _GRID
+    scores = sigmoid(reached + _known_part(rest, profile, blend=blend)[:, None])
+    chances = scores if blend or profile.blend is None else _relevance(reached, rest, profile, profile.blend)
+    return float((np.where(scores > bar, chances, 0.0) * _student(len(scored))).sum())
+
+
+def _relevance(reached: Floats, rest: Sequence[RetrievalEvidence], profile: RerankerProfile, mix: Blend) -> Floats:
+    """Return by the blend how probably passages are relevant whose calibrated model parts are ``reached``.
+
+    Without the blend the order is the model's alone. What the first stage says of a passage is true nevertheless.
+    """
+    blended = reached * (mix.logit_weight / profile.calibration.slope)
+    return sigmoid(blended + _known_part(rest, profile, blend=True)[:, None])
 
 
 def _log_odds(

@@ -80,14 +80,24 @@ def test_few_scores_leave_more_doubt_than_many():
     assert missed([-5.0, -5.5, -4.5], 50, bar=0.2) > missed([-5.0, -5.5, -4.5] * 8, 50, bar=0.2)
 
 
-def test_the_blend_counts_first_stage_evidence_of_what_is_not_scored():
+@pytest.mark.parametrize("blend", [True, False])
+@pytest.mark.parametrize("mix", [Blend(logit_weight=1.0, dense_weight=6.0), None])
+def test_first_stage_evidence_of_what_is_not_scored_counts_where_the_model_has_a_blend(mix, blend):
     scored = list(zip([-3.0, -3.5, -4.0, -3.2], at_ranks([1, 2, 3, 4]), strict=True))
     near = [RetrievalEvidence(rank=5, dense_score=0.9)]
     far = [RetrievalEvidence(rank=5, dense_score=0.1)]
-    profile = RerankerProfile(blend=Blend(logit_weight=1.0, dense_weight=6.0))
-    for blend, matters in ((True, True), (False, False)):
-        of_near = expected_missed(scored, near, profile, bar=0.0, blend=blend)
-        assert (of_near > expected_missed(scored, far, profile, bar=0.0, blend=blend) * 1.5) == matters
+    profile = RerankerProfile(blend=mix)
+    of_near = expected_missed(scored, near, profile, bar=0.0, blend=blend)
+    matters = mix is not None
+    assert (of_near > expected_missed(scored, far, profile, bar=0.0, blend=blend) * 1.5) == matters
+
+
+def test_without_the_blend_a_passage_enters_by_the_model_alone():
+    scored = list(zip([-3.0, -3.5, -4.0, -3.2], at_ranks([1, 2, 3, 4]), strict=True))
+    rest = [RetrievalEvidence(rank=5, dense_score=0.9)]
+    profile = RerankerProfile(blend=Blend(logit_weight=1.0, dense_weight=6.0, intercept=4.0))
+    by_model, by_blend = (expected_missed(scored, rest, profile, bar=0.97, blend=blend) for blend in (False, True))
+    assert by_model < 0.05 < 0.5 < by_blend  # relevant in all likelihood, and below the bar nevertheless
 
 
 def test_nothing_left_is_nothing_missed():
