@@ -6,7 +6,8 @@ result near the float32 model; the numbers behind them are in docs/decisions/:
 - channels are smoothed first: each is divided by a factor and its weights are multiplied by it (SmoothQuant, Xiao et
   al. 2023), so that a channel with a wide range does not decide the scale of the narrow ones;
 - a product that narrows, the second of a feed-forward network, reads what an activation function let through: a few of
-  its channels are a hundred times wider than the rest. These stay in float32, beside the int8 product;
+  its channels are a hundred times wider than the rest. These stay in float32, beside the int8 product, and are made
+  apart from the others, so that these leave the activation function in int8;
 - attention, the head, and what the last layer computes for the first tokens only stay in float32: they cost little.
 
 A pair's score does not depend on its batch: ranges are fixed, and integer sums are exact in any order.
@@ -29,6 +30,8 @@ _SMOOTHING = 0.8  # share of a channel's range that moves into its weights
 _NARROWING_SMOOTHING = 0.5
 _CHANNELS_A_WIDE_ONE = 48  # of a narrowing product one in so many channels stays in float32
 _TINY = 1e-5
+_BY_ELEMENT = frozenset({"Add", "Convert", "Divide", "Erf", "Multiply", "Relu", "Sigmoid", "Subtract", "Tanh"})
+"""Operators whose output at a place depends on their inputs there alone, and which have no attributes that matter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +196,62 @@ def _float_product(source: Any, weights: Floats, wide: NDArray[np.int64]) -> Any
     from openvino import opset13 as operators
 
     last = operators.constant(np.int64(2))
-    picked = operators.gather(source, operators.constant(wide), last)
+    picked = _made_alone(source, wide) or operators.gather(source, operators.constant(wide), last)
     values = operators.constant(np.ascontiguousarray(weights[wide]))
     return operators.matmul(picked, values, transpose_a=False, transpose_b=False)
+
+
+def _made_alone(source: Any, channels: NDArray[np.int64]) -> Any | None:
+    """Return some channels of an activation, made by a small product of their own; ``None`` if that is not possible.
+
+    The large product is then read by its int8 successor alone, so that OpenVINO makes activation function, smoothing
+    and quantization part of it. Channels are columns all the way up to the product, whose sums stay what they were.
+    """
+    return _Columns(channels, source.get_partial_shape()[2].get_length()).of(source)
+
+
+class _Columns:
+    """Copies the nodes between a product and one of its successors for some of the product's columns.
+
+    Args:
+        columns: Which.
+        width: How many there are.
+    """
+
+    def __init__(self, columns: NDArray[np.int64], width: int) -> None:
+        self._columns = columns
+        self._width = width
+        self._made: dict[str, Any] = {}
+
+    def of(self, output: Any) -> Any | None:
+        """Return the columns of an output; ``None`` if a node on the way is of an unknown kind."""
+        node = output.get_node()
+        name = node.get_friendly_name()
+        if name not in self._made:
+            self._made[name] = self._constant(node) if node.get_type_name() == "Constant" else self._copied(node)
+        return self._made[name]
+
+    def _constant(self, node: Any) -> Any | None:
+        from openvino import opset13 as operators
+
+        if node.data.size == 1:
+            return node
+        if node.data.shape[-1] == self._width:
+            return operators.constant(np.ascontiguousarray(node.data[..., self._columns]))
+        return None
+
+    def _copied(self, node: Any) -> Any | None:
+        from openvino import opset13 as operators
+
+        kind, inputs = node.get_type_name(), node.input_values()
+        if kind == "MatMul" and not any(node.get_attributes().get(f"transpose_{side}") for side in "ab"):
+            weights = self.of(inputs[1])
+            return None if weights is None else operators.matmul(inputs[0], weights, False, False)
+        if kind not in _BY_ELEMENT:
+            return None
+        found = [self.of(entry) for entry in inputs]
+        if any(entry is None for entry in found):
+            return None
+        if kind == "Convert":
+            return operators.convert(found[0], "f32")
+        return getattr(operators, kind.lower())(*found)

@@ -11,7 +11,7 @@ import pytest
 from searchkit.errors import ConfigError, MissingExtraError, ModelLoadError
 from searchkit.models import onnx_export
 from searchkit.reranking import CrossEncoderReranker
-from searchkit.reranking.engines import int8_model
+from searchkit.reranking.engines import int8_model, static_int8
 from searchkit.reranking.engines.int8_model import sample_pairs, spearman
 
 pytest.importorskip("openvino", reason="the extra 'openvino' is not installed")
@@ -74,7 +74,42 @@ def test_the_products_of_all_tokens_are_int8_and_the_head_is_not(tiny, cache):
         for node in model.get_ordered_ops()
         if node.get_type_name() == "Constant"
     ]
-    assert stored.count("i8") == 6 + 2
+    # The channel of the first layer that stays in float32 is made by a product of its own.
+    assert stored.count("i8") == 6 + 1 + 2
+
+
+@pytest.fixture
+def _wide_channels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tiny model has too few channels for one to be kept in float32."""
+    monkeypatch.setattr(static_int8, "_CHANNELS_A_WIDE_ONE", 8)
+
+
+@pytest.mark.usefixtures("_wide_channels")
+def test_what_the_activation_function_makes_is_read_by_the_int8_product_alone(tiny, cache):
+    import openvino
+
+    int8(tiny).load()
+    (entry,) = cache.glob("int8-*")
+    model = openvino.Core().read_model(str(entry / "model.xml"))
+    nodes = model.get_ordered_ops()
+    narrowing = max(filter(_reads_int8, nodes), key=lambda node: node.get_input_shape(1)[0])
+    smoothed = narrowing.input_value(0).get_node().input_value(0).get_node()
+    assert smoothed.get_type_name() == "Multiply"
+    assert len(smoothed.input_value(0).get_target_inputs()) == 1
+    assert sum(node.get_type_name() == "Erf" for node in nodes) == 2 + 1, "the wide channels are not made alone"
+
+
+def _reads_int8(node: Any) -> bool:
+    return bool(node.get_type_name() == "MatMul" and node.input_value(0).get_node().get_type_name() == "FakeQuantize")
+
+
+@pytest.mark.usefixtures("_wide_channels")
+def test_channels_that_cannot_be_made_alone_are_picked_from_all(tiny, cache, monkeypatch):
+    expected = int8(tiny).score_pairs(PAIRS).logits
+    monkeypatch.setattr(static_int8, "_BY_ELEMENT", frozenset())
+    monkeypatch.setattr(int8_model, "_VERSION", "picked")
+    assert np.array_equal(int8(tiny).score_pairs(PAIRS).logits, expected)
+    assert len(list(cache.glob("int8-*"))) == 2
 
 
 def test_the_same_pair_gets_the_same_score_whatever_lies_beside_it(tiny):
