@@ -60,7 +60,7 @@ class Side:
 
 
 class PreparedEncoder(SentenceEncoder):
-    """Our encoder, whose passages were encoded before."""
+    """Our encoder, whose passages were encoded before; what it has not seen (windows of long ones) is encoded now."""
 
     def __init__(self, texts: Sequence[str], vectors: Vectors) -> None:
         super().__init__()
@@ -68,8 +68,9 @@ class PreparedEncoder(SentenceEncoder):
         self._vectors = vectors
 
     def encode_passages(self, texts: Sequence[str]) -> Vectors:
-        """Return the prepared vectors."""
-        return self._vectors[[self._rows[text] for text in texts]]
+        """Return the prepared vectors, and new ones in between."""
+        fresh = iter(super().encode_passages([text for text in texts if text not in self._rows]))
+        return np.stack([self._vectors[self._rows[text]] if text in self._rows else next(fresh) for text in texts])
 
 
 def distinct_texts(count: int) -> list[str]:
