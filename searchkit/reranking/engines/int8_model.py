@@ -93,6 +93,7 @@ def open_model(path: Path | Any, *, streams: int = 1) -> Any:
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": streams,
         "INFERENCE_NUM_THREADS": streams,
+        "ENABLE_CPU_PINNING": False,  # or every process would hold its streams to the same first cores, busy or not
         "INFERENCE_PRECISION_HINT": "f32",  # what is not int8 stays exact; bf16 would be chosen where there is AMX
     }
     model = core.read_model(str(path)) if isinstance(path, Path) else path

@@ -136,6 +136,12 @@ def test_a_length_limit_between_two_multiples_of_sixteen_is_kept(cross_encoder_f
     assert spearman(found.logits.astype(float), exact.logits.astype(float)) > 0.98
 
 
+def test_its_threads_may_move_to_a_core_that_is_free(tiny, cache):
+    int8(tiny).load()
+    (entry,) = cache.glob("int8-*")
+    assert not int8_model.open_model(entry / "model.xml", streams=2).get_property("ENABLE_CPU_PINNING")
+
+
 def test_a_model_is_quantized_once(tiny, cache, monkeypatch):
     first = int8(tiny).score_pairs(PAIRS).logits
     (entry,) = cache.glob("int8-*")
