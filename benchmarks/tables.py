@@ -13,17 +13,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from speed_tables import SOURCES, SPEED_TABLES
+
 FOLDER = Path(__file__).parent / "results"
 README = Path(__file__).parents[1] / "README.md"
-PAGES = (README, README.parent / "docs" / "embedded.md")
+PAGES = (README, README.parent / "docs" / "embedded.md", README.parent / "docs" / "speed.md")
 _PLACE = re.compile(r"(<!-- table: (\w+) -->\n)(.*?)(<!-- end of table -->)", re.DOTALL)
 
 
 def newest(benchmark: str) -> dict[str, Any] | None:
     """Return the numbers of the benchmark's newest file; ``None`` if it was never run."""
-    found: list[dict[str, Any]] = [
-        json.loads(path.read_text(encoding="utf-8")) for path in FOLDER.glob(f"{benchmark}-*.json")
-    ]
+    files = FOLDER.glob(f"{SOURCES.get(benchmark, benchmark)}-*.json")
+    found: list[dict[str, Any]] = [json.loads(path.read_text(encoding="utf-8")) for path in files]
     return max(found, key=lambda numbers: str(numbers["date"]), default=None)
 
 
@@ -96,6 +97,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "frameworks": frameworks_table,
     "quality": quality_table,
     "million": million_table,
+    **SPEED_TABLES,
 }
 
 

@@ -38,7 +38,8 @@ def test_blocks_of_a_page_run_in_order_and_print_what_is_shown(page, tmp_path, m
 
 
 @pytest.fixture
-def tables():
+def tables(monkeypatch):
+    monkeypatch.syspath_prepend(TOP / "benchmarks")
     spec = importlib.util.spec_from_file_location("tables", TOP / "benchmarks" / "tables.py")
     assert spec is not None
     assert spec.loader is not None
