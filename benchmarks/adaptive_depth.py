@@ -6,7 +6,8 @@ Without a folder the collection is the standard library's documentation with the
 
     python benchmarks/adaptive_depth.py data/cacm data/vaswani --queries 40 --max-missed 0.03 0.1 0.3
 
-``--candidates FILE`` takes candidates that `benchmarks.default_model.measure` has kept instead.
+``--candidates FILE`` (repeat) takes candidates that `benchmarks.default_model.measure` has kept instead; give
+``--profile`` as well if that was not the shipped model. Without both, folders and the shipped model are measured anew.
 """
 
 from __future__ import annotations
@@ -152,7 +153,8 @@ def measure(
     rows = []
     for one in settings:
         run, share = run_of(scored, profile, one, blend=blend)
-        row = {"collection": name, "blend": blend, "max_missed": one.max_missed, "share_scored": round(share, 3)}
+        row = {"collection": name, "queries": len(run.rankings), "blend": blend, "max_missed": one.max_missed}
+        row["share_scored"] = round(share, 3)
         rows.append(row | {"ndcg_at_10_full": round(full, 4), "ndcg_at_10_lost": round(full - ndcg(run), 4)})
     return rows
 
@@ -200,7 +202,6 @@ def main() -> None:
         "adaptive_depth",
         {
             "depth": DEPTH,
-            "queries": options.queries,
             "targets": {"share_scored": TARGET_SHARE, "ndcg_at_10_lost": TARGET_LOSS},
             "means": means(rows),
             "rows": rows,

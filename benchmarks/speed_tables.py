@@ -138,7 +138,7 @@ def adaptive_table(numbers: Numbers) -> str:
     """Return what adaptive depth saves and costs, with the blend and without."""
     rows = [
         (
-            row["collection"],
+            f"{row['collection']} ({row['queries']})",
             "yes" if row["blend"] else "no",
             f"{row['share_scored']:.0%}",
             f"{row['ndcg_at_10_full']:.4f}",
@@ -149,7 +149,7 @@ def adaptive_table(numbers: Numbers) -> str:
     aims = numbers["targets"]
     rows.append(("aimed at", "", f"<= {aims['share_scored']:.0%}", "", f"<= {aims['ndcg_at_10_lost']}"))
     note = f"Depth {numbers['depth']}, `max_missed` {numbers['rows'][0]['max_missed']}. {_source(numbers)}"
-    return _table(("collection", "blend", "pairs scored", "nDCG@10, all scored", "lost"), rows, note)
+    return _table(("collection (queries)", "blend", "pairs scored", "nDCG@10, all scored", "lost"), rows, note)
 
 
 def ingest_table(numbers: Numbers) -> str:
