@@ -7,7 +7,6 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from searchkit.settings import Settings
-from searchkit.types import Frozen
 
 FilterFieldType = Literal["keyword", "integer", "float", "bool", "datetime", "text", "tenant"]
 """Kind of a payload index; "tenant" is a keyword by which the points of one tenant are stored together."""
@@ -181,14 +180,14 @@ class OptimizeConfig(Settings):
     after_points: int | None = Field(default=20_000, ge=1)
 
 
-class Calibration(Frozen):
+class Calibration(Settings):
     """Platt scaling: probability = sigmoid(slope * logit + intercept). The default is the plain sigmoid."""
 
     slope: float = Field(default=1.0, gt=0)
     intercept: float = 0.0
 
 
-class Blend(Frozen):
+class Blend(Settings):
     """Evidence of both stages in one log-odds, fitted as a logistic regression on judged candidates.
 
     log-odds = logit_weight * logit + rank_weight * (k + 1) / (k + rank) + dense_weight * dense_score
@@ -204,7 +203,7 @@ class Blend(Frozen):
     k: int = Field(default=10, ge=1)
 
 
-class RerankerProfile(Frozen):
+class RerankerProfile(Settings):
     """What belongs to a cross-encoder beside its weights; ``searchkit.json`` in the model's folder.
 
     Attributes:

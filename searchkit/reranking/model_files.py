@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from searchkit.config import RerankerProfile
-from searchkit.errors import ModelLoadError
+from searchkit.errors import ConfigError, ModelLoadError
 from searchkit.models.tokenizer import max_length, read_json
 
 logger = logging.getLogger(__name__)
@@ -82,7 +81,7 @@ def read_profile(folder: Path) -> RerankerProfile:
         return RerankerProfile()
     try:
         return RerankerProfile.model_validate_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValidationError, UnicodeDecodeError) as error:
+    except (OSError, ConfigError, UnicodeDecodeError) as error:
         raise ModelLoadError(f"{str(path)!r} is not a valid reranker profile: {error}") from error
 
 

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from searchkit.errors import ConfigError
+from searchkit.settings import Settings
 from searchkit.training.pairs import LabelledPair, normalised
 from searchkit.types import Frozen
 
@@ -27,7 +28,7 @@ class RankedPassage(Frozen):
     score: float
 
 
-class MiningConfig(Frozen):
+class MiningConfig(Settings):
     """Which passages of a ranking become negatives.
 
     Unjudged passages near the top are often relevant. Two rules skip them: the first ``skip_ranks`` are never taken,

@@ -6,10 +6,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from searchkit.types import Frozen
+from searchkit.settings import Settings
 
 
-class Recipe(Frozen):
+class Recipe(Settings):
     """How a cross-encoder is trained. The defaults are those of the model card that this project grew from.
 
     31,000 pairs (1,000 queries, each with one positive and thirty mined negatives) at these settings are 5,814

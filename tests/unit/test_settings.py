@@ -9,8 +9,9 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from searchkit import SearchKitConfig
-from searchkit.config import HnswConfig, RetryConfig, ServerConfig
+from searchkit.config import Blend, HnswConfig, RerankerProfile, RetryConfig, ServerConfig
 from searchkit.errors import ConfigError, SearchkitError
+from searchkit.training import MiningConfig
 
 
 @pytest.mark.parametrize(
@@ -101,3 +102,12 @@ def test_inside_a_model_of_the_callers_a_mistake_is_that_models():
     with pytest.raises(ValidationError) as caught:
         Application(search={"hnsw": {"m": -1}})
     assert caught.value.errors()[0]["loc"] == ("search", "hnsw", "m")
+
+
+def test_what_belongs_to_a_model_and_to_a_training_run_is_checked_alike():
+    with pytest.raises(ConfigError, match=r"^RerankerProfile\.criteria_template='\{query\}' cannot be used"):
+        RerankerProfile(criteria_template="{query}")
+    with pytest.raises(ConfigError, match=r"^Blend\.k=0 cannot be used"):
+        Blend(logit_weight=1.0, k=0)
+    with pytest.raises(ConfigError, match=r"MiningConfig\.seeds: did you mean 'seed'\?"):
+        MiningConfig(seeds=1)

@@ -4,8 +4,8 @@ import subprocess
 import sys
 
 import pytest
-from pydantic import ValidationError
 
+from searchkit.errors import ConfigError
 from searchkit.training import Recipe
 
 
@@ -35,7 +35,7 @@ def test_the_defaults_are_the_seed_card_s():
 
 def test_a_misspelled_or_impossible_setting_is_refused():
     for wrong in ({"epoch": 2}, {"epochs": 0}, {"batch_size": "16"}, {"schedule": "polynomial"}):
-        with pytest.raises(ValidationError):
+        with pytest.raises(ConfigError, match=rf"Recipe\.{next(iter(wrong))}"):
             Recipe(**wrong)
 
 
