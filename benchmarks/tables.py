@@ -85,8 +85,8 @@ def million_table(numbers: dict[str, Any]) -> str:
     built = (
         "index built beside other work, with pauses"
         if index.get("paused")
-        else f"index built in {index['seconds']} s; meanwhile the slowest of {index['searches_meanwhile']} searches took "
-        f"{index['slowest_search_ms']} ms, and for {index['stall_ms']} ms no other thread ran"
+        else f"index built in {index['seconds']} s; meanwhile the slowest of {index['searches_meanwhile']} searches "
+        f"took {index['slowest_search_ms']} ms, and for {index['stall_ms']} ms no other thread ran"
     )
     lines += [
         "",
