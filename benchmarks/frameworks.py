@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 from framework_stacks import Answer, Stack, filled_client, langchain_stack, llamaindex_stack, searchkit_stack
+from known import known
 from results import write
 
 from searchkit import CrossEncoderReranker, SentenceEncoder
@@ -36,7 +37,7 @@ REFERENCE = "searchkit, dense"
 def main() -> None:
     options = _options()
     passages = list(standard_library_passages())
-    judged = _known(read_judged(JUDGED), {str(passage.id) for passage in passages}).sample(options.queries)
+    judged = known(read_judged(JUDGED), {str(passage.id) for passage in passages}).sample(options.queries)
     encoder, reranker = SentenceEncoder(), CrossEncoderReranker()
     client = filled_client(passages, _vectors(passages, encoder, options.vectors))
     with tempfile.TemporaryDirectory() as folder, _single_precision(reranker.model_path, Path(folder)) as model:
@@ -62,16 +63,6 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--queries", type=int, default=220, help="how many of the judged questions to ask")
     parser.add_argument("--vectors", type=Path, help="an .npy file that keeps the passages' vectors between runs")
     return parser.parse_args()
-
-
-def _known(judged: JudgedQueries, ids: set[str]) -> JudgedQueries:
-    qrels = {
-        query: {name: grade for name, grade in rows.items() if name in ids} for query, rows in judged.qrels.items()
-    }
-    qrels = {query: rows for query, rows in qrels.items() if any(rows.values())}
-    return JudgedQueries(
-        name=judged.name, queries=tuple(query for query in judged.queries if query.id in qrels), qrels=qrels
-    )
 
 
 def _vectors(passages: list[Passage], encoder: SentenceEncoder, kept: Path | None) -> np.ndarray:

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from known import known
 from results import write
 
 from searchkit import SearchKit, SearchKitConfig
@@ -20,7 +21,8 @@ from searchkit.cli.stdlib import standard_library_passages
 from searchkit.evaluation import ComparisonReport, JudgedQueries, compare, grid, read_corpus, read_judged, search_count
 from searchkit.evaluation.folders import has_corpus
 from searchkit.progress import progress_bar
-from searchkit.types import Passage
+
+_IDS_A_CALL = 500
 
 
 def main() -> None:
@@ -49,25 +51,18 @@ def _report(folder: Path, options: argparse.Namespace) -> ComparisonReport:
     config = SearchKitConfig(on_rerank_error="raise")
     with SearchKit(folder.name, path=options.store, config=config) as kit:
         kit.add(read_corpus(folder) if has_corpus(folder) else standard_library_passages())
-        judged = _known(kit, JudgedQueries.model_validate(read_judged(folder)))
+        judged = read_judged(folder)
+        judged = known(judged, _present(kit, judged))
         judged = judged.sample(min(options.queries, len(judged)))
         ways = grid(depths=[options.depth])
         with progress_bar(search_count(judged, ways), f"searches of {folder.name}", show=None) as advance:
             return compare(kit, judged, ways, timed_count=options.timed, on_progress=advance)[0]
 
 
-def _known(kit: SearchKit, judged: JudgedQueries) -> JudgedQueries:
-    """Return the judgments of passages that are there: the standard library differs from machine to machine."""
+def _present(kit: SearchKit, judged: JudgedQueries) -> set[str]:
     wanted = sorted({name for grades in judged.qrels.values() for name in grades})
-    present: set[str] = {str(passage.id) for passage in _found(kit, wanted)}
-    qrels = {query: {name: grade for name, grade in grades.items() if name in present}
-             for query, grades in judged.qrels.items()}  # fmt: skip
-    kept = [query for query in judged.queries if any(qrels[query.id].values())]
-    return JudgedQueries(name=judged.name, queries=tuple(kept), qrels={query.id: qrels[query.id] for query in kept})
-
-
-def _found(kit: SearchKit, ids: list[str]) -> list[Passage]:
-    return [passage for start in range(0, len(ids), 500) for passage in kit.get(ids[start : start + 500])]
+    parts = [kit.get(wanted[start : start + _IDS_A_CALL]) for start in range(0, len(wanted), _IDS_A_CALL)]
+    return {str(passage.id) for part in parts for passage in part}
 
 
 def _row(report: ComparisonReport, depth: int) -> dict[str, Any]:

@@ -4,7 +4,7 @@ python -m benchmarks.default_model.baseline POOLS OUT.jsonl --vectors FILE [--mo
 searchkit train OUT.jsonl --output FOLDER --max-length 96 --precision bf16
 
 What the shipped model must beat. The passages are cut and the pools are those of short passages, so that two cores
-finish the recipe's 93,000 pair passes within an hour; everything else is the recipe's default.
+can make the recipe's 93,000 pair passes; everything else is the recipe's default.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ DEVIATIONS = (
     "the training log shows this sum.",
     "Weight decay 0.01 on matrices; no dropout; word embeddings frozen; bf16 on float32 weights; the learning rate "
     "rises to its peak over 4,000 pairs in each run and falls in straight lines to a fiftieth.",
-    "Trained on pairs of at most 64 to 256 tokens, short ones first in each run; it reads up to 512. Lengths and "
+    "Trained on pairs of at most 80 to 256 tokens, short ones first in each run; it reads up to 512. Lengths and "
     "samples above are of the pairs as read: lowercased and cut.",
     "Weights averaged exponentially (0.995 a step), stored in half precision.",
     "Criteria: aspects reworded in forty ways, nine kinds that a program can check, in counterfactual groups (the same "

@@ -91,7 +91,7 @@ def check(folder: Path, ways: dict[str, Wording], reranker: CrossEncoderReranker
     config = SearchKitConfig(on_rerank_error="raise")
     with SearchKit(folder.name, path=options.store, encoder=encoder, reranker=reranker, config=config) as kit:
         kit.add(read_corpus(folder), show_progress=False)
-        judged = JudgedQueries.model_validate(read_judged(folder))
+        judged = read_judged(folder)
         judged = judged.sample(min(options.queries, len(judged)))
         values = {}
         for name, wording in ways.items():
