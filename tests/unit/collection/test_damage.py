@@ -8,26 +8,14 @@ import shutil
 import pytest
 import qdrant_edge
 
-from searchkit.collection import open_collection
 from searchkit.collection.backends.copying import copy_file, copy_store
 from searchkit.collection.backends.seal import find_damage, mark, take_seal
-from searchkit.config import SearchKitConfig
 from searchkit.errors import CollectionError
-from searchkit.testing import FakeEncoder, FakeSparseEncoder
+from tests.unit.collection.things import open_things
 
 LONG = " ".join(f"word{n}" for n in range(120))
 PASSAGES = {n: f"passage {n} of {n % 7} {LONG if n % 9 == 0 else ''}" for n in range(150)}
 ZEROS = bytes(2**20)
-
-
-def open_things(root, **config):
-    return open_collection(
-        "things",
-        path=root,
-        encoder=FakeEncoder(16, max_tokens=34),
-        sparse_encoder=FakeSparseEncoder(),
-        config=SearchKitConfig.model_validate({"windows": {"overlap_tokens": 4}} | config),
-    )
 
 
 def contents(collection):

@@ -14,28 +14,17 @@ import pytest
 import qdrant_edge
 
 from searchkit import SearchKit
-from searchkit.collection import open_collection
 from searchkit.collection.backends import shard as shard_module
 from searchkit.collection.backends.checked_json import load_checked, replace_checked
 from searchkit.collection.backends.folder import CollectionFolder, collection_folder
 from searchkit.collection.backends.journal import Journal
 from searchkit.collection.schema import passage_key, point_id
-from searchkit.config import SearchKitConfig
 from searchkit.errors import CollectionError, ConfigError
-from searchkit.testing import FakeEncoder, FakeReranker, FakeSparseEncoder
+from searchkit.testing import FakeEncoder, FakeReranker
+from tests.unit.collection.things import open_things
 
 LONG = " ".join(f"word{n}" for n in range(200))
 PASSAGES = [{"id": n, "text": f"text {n} {LONG if n % 10 == 0 else ''}"} for n in range(100)]
-
-
-def open_things(root, **config):
-    return open_collection(
-        "things",
-        path=root,
-        encoder=FakeEncoder(16, max_tokens=34),
-        sparse_encoder=FakeSparseEncoder(),
-        config=SearchKitConfig.model_validate({"windows": {"overlap_tokens": 4}} | config),
-    )
 
 
 @pytest.fixture

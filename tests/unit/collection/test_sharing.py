@@ -14,23 +14,12 @@ import time
 
 import pytest
 
-from searchkit.collection import open_collection
-from searchkit.config import SearchKitConfig
 from searchkit.errors import CollectionError
 from searchkit.stages import RetrievalRequest
 from searchkit.testing import FakeEncoder, FakeSparseEncoder
+from tests.unit.collection.things import open_things
 
 LONG = " ".join(f"word{n}" for n in range(100))
-
-
-def open_things(root, **config):
-    return open_collection(
-        "things",
-        path=root,
-        encoder=FakeEncoder(16, max_tokens=34),
-        sparse_encoder=FakeSparseEncoder(),
-        config=SearchKitConfig.model_validate({"windows": {"overlap_tokens": 4}} | config),
-    )
 
 
 def find(collection, words, depth=10):

@@ -19,20 +19,11 @@ from searchkit.collection.schema import passage_key, point_id
 from searchkit.config import SearchKitConfig
 from searchkit.errors import CollectionError, StoreFormatError
 from searchkit.testing import FakeEncoder, FakeSparseEncoder
+from tests.unit.collection.things import open_things
 
 LONG = " ".join(f"word{n}" for n in range(120))
 PASSAGES = [{"id": n, "text": f"text {n} {LONG if n % 9 == 0 else ''}", "flag": n % 2 == 0} for n in range(40)]
 SETTINGS = SearchKitConfig.model_validate({"windows": {"overlap_tokens": 4}})
-
-
-def open_things(root, **config):
-    return open_collection(
-        "things",
-        path=root,
-        encoder=FakeEncoder(16, max_tokens=34),
-        sparse_encoder=FakeSparseEncoder(),
-        config=SearchKitConfig.model_validate({"windows": {"overlap_tokens": 4}} | config),
-    )
 
 
 def doctor(root, **arguments):
