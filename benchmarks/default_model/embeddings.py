@@ -18,6 +18,7 @@ import torch
 
 from benchmarks.default_model.network import build, encode_batch
 from benchmarks.default_model.pools import DENSE_POOLS, read_pools
+from benchmarks.default_model.written import read_written
 from searchkit.models.lookup import find_model
 from searchkit.models.tokenizer import load_tokenizer
 
@@ -90,7 +91,9 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     texts: dict[str, None] = {}
-    for name, examples in read_pools(options.pools, options.more).items():
+    pools = read_pools(options.pools, options.more)
+    texts |= dict.fromkeys(query.text for query in read_written(pools))
+    for name, examples in pools.items():
         if name in DENSE_POOLS:
             texts |= dict.fromkeys(text for example in examples for text in (example.query, example.positive))
     print(f"{len(texts)} texts")

@@ -23,7 +23,7 @@ class Group:
         read: The passages as the pool has them, for the bi-encoder's view.
     """
 
-    rows: list[tuple[str, str, int]]
+    rows: list[tuple[str, str, float]]
     asked: str = ""
     taught: float = 0.0
     read: tuple[str, ...] = ()

@@ -21,6 +21,7 @@ from benchmarks.default_model.planfile import GROUP, Plan
 from benchmarks.default_model.pools import MINED_RANKS, NEAR_RANKS, Example, mine, mine_near, read_pools
 from benchmarks.default_model.sentences import Teacher
 from benchmarks.default_model.train import GROUPS_A_STEP
+from benchmarks.default_model.written import WrittenGroups
 from searchkit.models.lookup import find_model
 from searchkit.models.tokenizer import load_tokenizer
 
@@ -38,8 +39,8 @@ COUNTERFACTUAL_POOLS = (
 )  # fmt: skip
 # What decides relevance in these comes early, so cutting them is no false label.
 CUT_TOLERANT = {"medquad", "aspects", "arxiv", "tech_faq", "wiki_title", "doc_sections", "cosqa", "fever", "qmsum"}
-# Share of the groups, tokens, share of these that the bi-encoder teaches.
-CURRICULUM = ((0.4, 80, 1.0), (0.42, 96, 0.1), (0.18, 256, 0.0))
+# Share of the groups, tokens, share of these that the bi-encoder teaches, share of written queries.
+CURRICULUM = ((0.35, 80, 1.0, 0.0), (0.5, 96, 0.1, 0.4), (0.15, 256, 0.0, 0.2))
 # A cosine as a probability: the middle and the slope that fit the pools' own positives and mined negatives.
 COSINE_MIDDLE, COSINE_SLOPE = 0.55, 12.0
 CHARACTERS_A_TOKEN = 4.0
@@ -91,16 +92,18 @@ class Course:
     counts: Counter[str] = field(default_factory=Counter)
 
 
-def compose(pools: dict[str, list[Example]], teacher: Teacher, count: int, seed: int) -> Course:
+def compose(pools: dict[str, list[Example]], teacher: Teacher, written: WrittenGroups, count: int, seed: int) -> Course:
     """Return the course: first what the bi-encoder teaches, then labels on ever longer passages."""
     composer, supply, draw = Composer(pools, seed), Supply(pools, seed), random.Random(seed)
     course = Course()
-    for stage, (share, limit, taught) in enumerate(CURRICULUM):
+    for stage, (share, limit, taught, asked) in enumerate(CURRICULUM):
         part: list[tuple[Group, np.ndarray | None]] = []
         part += teacher.groups(round(count * share * taught), seed + stage)
         course.counts["taught"] += len(part)
+        part += [(group, None) for group in written.groups(round(count * share * asked), seed + stage)]
+        course.counts["written"] += round(count * share * asked)
         for name, weight in SHARES.items():
-            for _ in range(round(count * share * (1 - taught) * weight / sum(SHARES.values()))):
+            for _ in range(round(count * share * (1 - taught - asked) * weight / sum(SHARES.values()))):
                 part.append((_group(composer, supply, draw, name, limit), None))
                 course.counts[name] += 1
         draw.shuffle(part)
@@ -151,7 +154,7 @@ def _cosines(group: Group, vectors: Vectors) -> np.ndarray:
     return vectors.of(group.read) @ vectors.of([group.asked])[0]
 
 
-def _rows(groups: list[Group], limits: list[int]) -> Iterator[tuple[tuple[str, str, int], int]]:
+def _rows(groups: list[Group], limits: list[int]) -> Iterator[tuple[tuple[str, str, float], int]]:
     for group, limit in zip(groups, limits, strict=True):
         if len(group.rows) != GROUP:
             raise ValueError(f"a group of {len(group.rows)}: {group}")
@@ -173,7 +176,7 @@ def main() -> None:
     vectors = Vectors(options.vectors)
     pools = load_pools(options.pools, options.more, vectors)
     teacher = Teacher(read_pools(options.pools, options.more), options.run / "sentences.npz")
-    course = compose(pools, teacher, options.groups, options.seed)
+    course = compose(pools, teacher, WrittenGroups(pools), options.groups, options.seed)
     tokenise(course, vectors).write(options.run / "plan.npz")
     count = len(course.groups)
     schedule = [[0, 0], [4000, options.peak], [count * GROUP, options.peak / 20]]
