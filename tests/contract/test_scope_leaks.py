@@ -189,7 +189,7 @@ def test_no_generated_filter_leaves_its_scope(place, world, soak_count):
     filters = Filters(7, world.points())
     draw = random.Random(8)
     found = 0
-    count = soak_count(full=2_000, reduced=20) if "url" in place.arguments else soak_count(full=10_000, reduced=100)
+    count = soak_count(full=2_000, reduced=10) if "url" in place.arguments else soak_count(full=10_000, reduced=40)
     for number in range(count):
         tenant = draw.choice(TENANTS)
         condition = filters.any()

@@ -120,9 +120,9 @@ def test_at_full_size_every_part_fits_into_eight_minutes(script):
 
 
 @pytest.mark.slow
-def test_the_command_runs_dry_with_the_shipped_model(tmp_path):
+def test_the_command_runs_dry(cross_encoder_folder, tmp_path):
     out = tmp_path / "dry.json"
-    command = [sys.executable, str(SCRIPT), "--dry-run", "--out", str(out)]
+    command = [sys.executable, str(SCRIPT), "--dry-run", "--model", str(cross_encoder_folder()), "--out", str(out)]
     result = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "no measurement" in result.stderr
