@@ -19,6 +19,7 @@ import numpy as np
 
 from benchmarks.default_model.planfile import GROUP, Plan
 from benchmarks.default_model.train import GROUPS_A_STEP
+from benchmarks.default_model.written import FOLDER as WRITTEN
 from searchkit.config import RerankerProfile
 from searchkit.models.tokenizer import load_tokenizer
 from searchkit.training.calibrate import write_profile
@@ -33,7 +34,8 @@ DEVIATIONS = (
     "count through; the loss starts anew with each run because the pairs get harder or change their kind.",
     "Groups of four, sixteen a step: one positive and three negatives (the pool's own, BM25's ranks, the bi-encoder's "
     "ranks); {taught} of the pairs are taught by the bi-encoder alone: a query or a sentence beside sentences from "
-    "several of its ranks, its cosines as the target.",
+    "several of its ranks, its cosines as the target. {written} of the pairs have a query that a language model wrote "
+    "for this project, in other words than the passage's, with judgments of six related passages.",
     "Loss: softmax cross-entropy within the group (a part of it beside the bi-encoder's cosine, a part of the target "
     "the bi-encoder's distribution where mined passages may be right) plus 0.5 x binary cross-entropy of every pair; "
     "the training log shows this sum.",
@@ -56,6 +58,15 @@ def trained_pairs(plan: Plan, count: int, tokenizer: Any) -> Iterator[tuple[str,
         split = int(plan.splits[place])
         query, passage = tokenizer.decode(ids[:split]), tokenizer.decode(ids[split:])
         yield query, passage, float(plan.labels[place])
+
+
+def written_queries(tokenizer: Any) -> set[str]:
+    """Return the written queries, criteria included, as `trained_pairs` yields them."""
+    rows = (
+        line.split("\t") for file in WRITTEN.glob("*.tsv") for line in file.read_text(encoding="utf-8").splitlines()
+    )
+    asked = [f"{text} {criteria}".rstrip() for text, criteria, *_ in rows]
+    return {tokenizer.decode(found.ids) for found in tokenizer.encode_batch(asked)}
 
 
 def statistics_of(pairs: list[tuple[str, str, float]]) -> PairStatistics:
@@ -165,7 +176,8 @@ def main() -> None:
 
 def _trained(first: CardFacts, runs: list[Path], tokenizer: Any) -> CardFacts:
     """Return the facts of the first model with what the runs on top of it add."""
-    parts, logs, taught = [first.statistics], [], 0
+    parts, logs, taught, written = [first.statistics], [], 0, 0
+    known = written_queries(tokenizer)
     samples: list[LabelledPair] = []
     for run in runs:
         plan, log = Plan.read(run / "plan.npz"), read_log(run)
@@ -174,6 +186,7 @@ def _trained(first: CardFacts, runs: list[Path], tokenizer: Any) -> CardFacts:
         parts.append(statistics_of(pairs))
         logs.append(log)
         taught += int((plan.taught[:count] == 1).sum())
+        written += sum(query in known for query, _, _ in pairs)
         samples = [LabelledPair(sentence_0=query, sentence_1=passage, label=label)
                    for query, passage, label in pairs[-_SAMPLES:]]  # fmt: skip
     statistics = together(parts)
@@ -185,7 +198,9 @@ def _trained(first: CardFacts, runs: list[Path], tokenizer: Any) -> CardFacts:
             "samples": tuple(samples),
             "log": _log(first, logs, statistics.pair_count),
             "seconds": first.seconds + seconds,
-            "deviations": tuple(line.format(runs=counts, taught=f"{taught:,}") for line in DEVIATIONS),
+            "deviations": tuple(
+                line.format(runs=counts, taught=f"{taught:,}", written=f"{written:,}") for line in DEVIATIONS
+            ),
         }
     )
 

@@ -1,4 +1,4 @@
-"""The queries that were written for training: well-formed, kept apart from what measures, and no judged query among them."""
+"""The queries that were written for training: well-formed, kept apart from what measures, none of them judged."""
 
 from __future__ import annotations
 
