@@ -89,12 +89,15 @@ def searched(collections: Collections, start: Blend) -> np.ndarray:
     return weights
 
 
-def fit(collections: Collections, words: str) -> RerankerProfile:
-    """Return the profile: calibration by likelihood, the blend's order by nDCG@10, its scale by likelihood."""
+def fit(collections: Collections, words: str, relative: Sequence[float] | None = None) -> RerankerProfile:
+    """Return the profile: calibration by likelihood, the blend's order by nDCG@10, its scale by likelihood.
+
+    ``relative`` are the blend's weights (logit, rank, dense, sparse) up to a factor, in place of a search for them.
+    """
     rows = candidates(collections)
     likely = fit_profile(rows, fitted_on=words)
     assert likely.blend is not None
-    weights = searched(collections, likely.blend)
+    weights = np.array(relative) if relative else searched(collections, likely.blend)
     values = blend_features([row.logit for row in rows], [row.evidence for row in rows], likely.blend.k) @ weights
     scale = fit_calibration(values, [row.relevance for row in rows])
     logit, rank, dense, sparse = (float(weight) * scale.slope for weight in weights)
@@ -136,10 +139,11 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--fit", nargs="*", type=Path, default=[])
     parser.add_argument("--halves", nargs="*", type=Path, default=[])
+    parser.add_argument("--relative", nargs=4, type=float, help="the blend's weights up to a factor, not searched for")
     parser.add_argument("--words", default="held-out queries", help="what the profile says it was fitted on")
     options = parser.parse_args()
     whole, halves = read(options.fit), read(options.halves)
-    profile = fit(whole | part(halves, odd=False), options.words)
+    profile = fit(whole | part(halves, odd=False), options.words, options.relative)
     seen, unseen = report(profile, part(halves, odd=False)), report(profile, part(halves, odd=True))
     facts = {"profile": profile.model_dump(), "unseen": unseen, "seen": seen}
     if whole:

@@ -16,7 +16,7 @@ from pathlib import Path
 from searchkit.errors import ConfigError, SearchkitError
 
 DEFAULT_ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
-DEFAULT_RERANKER = "searchkit-reranker-minilm-l6-v1"
+DEFAULT_RERANKER = "searchkit-reranker-minilm-l6-v2"
 
 SHIPPED_ROOT = Path(__file__).parent / "shipped"
 
