@@ -247,7 +247,7 @@ class AdaptiveDepthConfig(Settings):
 
     first: int = Field(default=16, ge=1)
     step: int = Field(default=8, ge=1)
-    max_missed: float = Field(default=0.01, gt=0)
+    max_missed: float = Field(default=0.03, gt=0)
 
 
 class SearchKitConfig(Settings):
