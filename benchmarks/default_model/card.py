@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks.default_model.planfile import GROUP, Plan
 from benchmarks.default_model.train import GROUPS_A_STEP
-from benchmarks.default_model.written import FOLDER as WRITTEN
+from benchmarks.default_model.written import with_criteria, written_rows
 from searchkit.config import RerankerProfile
 from searchkit.models.tokenizer import load_tokenizer
 from searchkit.training.calibrate import write_profile
@@ -40,9 +40,10 @@ DEVIATIONS = (
     "the bi-encoder's distribution where mined passages may be right) plus 0.5 x binary cross-entropy of every pair; "
     "the training log shows this sum.",
     "Weight decay 0.01 on matrices; no dropout; word embeddings frozen; bf16 on float32 weights; the learning rate "
-    "rises to its peak over 4,000 pairs in each run and falls in straight lines to a fiftieth.",
-    "Trained on pairs of at most 80 to 256 tokens, short ones first in each run; it reads up to 512. Lengths and "
-    "samples above are of the pairs as read: lowercased and cut.",
+    "rises to its peak over 4,000 pairs in each run and falls in straight lines to a fiftieth; in the last run it was "
+    "raised again where the plan was continued.",
+    "Trained on pairs of at most 80 to 256 tokens, short ones first but for the end of the last run; it reads up "
+    "to 512. Lengths and samples above are of the pairs as read: lowercased and cut.",
     "Weights averaged exponentially (0.995 a step), stored in half precision.",
     "Criteria: aspects reworded in forty ways, nine kinds that a program can check, in counterfactual groups (the same "
     "passage under a criterion that it meets and one that it fails), stances; an eighth of the other groups carry "
@@ -62,10 +63,7 @@ def trained_pairs(plan: Plan, count: int, tokenizer: Any) -> Iterator[tuple[str,
 
 def written_queries(tokenizer: Any) -> set[str]:
     """Return the written queries, criteria included, as `trained_pairs` yields them."""
-    rows = (
-        line.split("\t") for file in WRITTEN.glob("*.tsv") for line in file.read_text(encoding="utf-8").splitlines()
-    )
-    asked = [f"{text} {criteria}".rstrip() for text, criteria, *_ in rows]
+    asked = [with_criteria(text, criteria) for text, criteria, *_ in written_rows()]
     return {tokenizer.decode(found.ids) for found in tokenizer.encode_batch(asked)}
 
 
@@ -141,7 +139,8 @@ def setup(quality: dict[str, Any], criteria: dict[str, Any], unseen: dict[str, A
             for way, values in found.items()
             if isinstance(values, dict)
         )
-        text += f" What criteria cost on {name} ({found['queries']} queries, depth {found['depth']}): {ways}."
+        asked = f"{found['queries']} queries, depth {found['depth']}, {found['precision']}"
+        text += f" What criteria cost on {name} ({asked}): {ways}."
     return text
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.default_model.half import HalfReranker
+from benchmarks.default_model.half import reranker_of
 from benchmarks.default_model.measure import RememberingEncoder
 from benchmarks.default_model.pools import aspects_of
 from searchkit import CrossEncoderReranker, SearchKit, SearchKitConfig
@@ -69,14 +69,14 @@ def asked(kit: SearchKit, judged: JudgedQueries, wording: Wording, depth: int) -
     return dict(zip(measured.query_ids, measured.values["nDCG@10"].tolist(), strict=True))
 
 
-def compared(values: dict[str, dict[str, float]], depth: int) -> dict[str, Any]:
+def compared(values: dict[str, dict[str, float]], options: Any) -> dict[str, Any]:
     """Return the means, and what each way loses against the first."""
     names = list(values)
     queries = list(values[names[0]])
     table = {name: np.array([values[name][query] for query in queries]) for name in names}
     draw = np.random.default_rng(7)
     rows = draw.integers(0, len(queries), (_RESAMPLES, len(queries)))
-    found: dict[str, Any] = {"queries": len(queries), "depth": depth}
+    found: dict[str, Any] = {"queries": len(queries), "depth": options.depth, "precision": options.precision}
     for name in names:
         lost = table[names[0]] - table[name]
         low, high = np.percentile(lost[rows].mean(axis=1), (2.5, 97.5))
@@ -97,7 +97,7 @@ def check(folder: Path, ways: dict[str, Wording], reranker: CrossEncoderReranker
         for name, wording in ways.items():
             values[name] = asked(kit, judged, wording, options.depth)
             print(f"{folder.name}, {name}: {np.mean(list(values[name].values())):.3f}", flush=True)
-    return compared(values, options.depth)
+    return compared(values, options)
 
 
 def main() -> None:
@@ -112,8 +112,7 @@ def main() -> None:
     parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16"))
     parser.add_argument("--vectors", action="append", default=[], help="FOLDER=FILE.npy, known vectors of a corpus")
     options = parser.parse_args()
-    kind = HalfReranker if options.precision == "bf16" else CrossEncoderReranker
-    reranker = kind(options.model, device="cpu", engine="torch" if options.precision == "bf16" else "auto")
+    reranker = reranker_of(options.model, options.precision)
     found = {folder.name: check(folder, ASPECTS, reranker, options) for folder in options.aspects}
     found |= {folder.name: check(folder, PLAIN, reranker, options) for folder in options.plain}
     options.out.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")

@@ -52,3 +52,10 @@ class HalfReranker(CrossEncoderReranker):
             list(pool.map(work, micro_batches(lengths)))
         truncated = np.array([pair.truncated_tokens for pair in encoded], dtype=np.int64)
         return PairScores(logits, truncated, "bf16")
+
+
+def reranker_of(model: str, precision: str) -> CrossEncoderReranker:
+    """Return the reranker of a model in "bf16" or, as users get it on a CPU, in "fp32"."""
+    if precision == "bf16":
+        return HalfReranker(model, device="cpu", engine="torch")
+    return CrossEncoderReranker(model, device="cpu")

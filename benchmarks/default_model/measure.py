@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.default_model.half import HalfReranker
+from benchmarks.default_model.half import reranker_of
 from searchkit import CrossEncoderReranker, SearchKit, SearchKitConfig, SentenceEncoder
 from searchkit.cli.stdlib import standard_library_passages
 from searchkit.evaluation import JudgedQueries, Run, ScoredPassage, evaluate, read_corpus, read_judged
@@ -131,8 +131,7 @@ def main() -> None:
     parser.add_argument("--no-criteria", action="store_true")
     parser.add_argument("--criteria-file", type=lambda path: json.loads(Path(path).read_text(encoding="utf-8")))
     options = parser.parse_args()
-    kind = HalfReranker if options.precision == "bf16" else CrossEncoderReranker
-    reranker = kind(options.model, device="cpu", engine="torch" if options.precision == "bf16" else "auto")
+    reranker = reranker_of(options.model, options.precision)
     found = {folder.name: measure(folder, options.store, reranker, options) for folder in options.folders}
     options.out.write_text(json.dumps(found), encoding="utf-8")
     print(table(found))

@@ -96,12 +96,13 @@ def read_pools(folder: Path, more: Path | None = None) -> dict[str, list[Example
             examples = [example for example in read_pool(path) if not is_held_out(example.positive)]
             most = MOST_EXAMPLES.get(path.name)
             if most is not None:
-                examples = sorted(examples, key=lambda example: _digest(example.positive))[:most]
+                examples = sorted(examples, key=lambda example: digest(example.positive))[:most]
             pools[path.name] = examples
     return pools
 
 
-def _digest(text: str) -> str:
+def digest(text: str) -> str:
+    """Return the MD5 of a text, for orders and names that are the same on every machine."""
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 

@@ -6,7 +6,6 @@ pairs carries what it knows of meaning into the cross-encoder cheaply, before la
 
 from __future__ import annotations
 
-import hashlib
 import random
 import re
 from collections.abc import Mapping, Sequence
@@ -16,7 +15,7 @@ import numpy as np
 
 from benchmarks.default_model.embeddings import encode
 from benchmarks.default_model.groups import Group
-from benchmarks.default_model.pools import Example
+from benchmarks.default_model.pools import Example, digest
 
 SHORTEST, LONGEST = 25, 200
 SENTENCES_A_POOL, QUERIES_A_POOL = 9_000, 4_000
@@ -37,7 +36,7 @@ def sentences_of(pools: Mapping[str, Sequence[Example]]) -> list[str]:
             for part in _SENTENCE_END.split(example.positive)
             if SHORTEST <= len(part) <= LONGEST
         )
-        found |= dict.fromkeys(sorted(texts, key=_digest)[:SENTENCES_A_POOL])
+        found |= dict.fromkeys(sorted(texts, key=digest)[:SENTENCES_A_POOL])
     return list(found)
 
 
@@ -46,7 +45,7 @@ def queries_of(pools: Mapping[str, Sequence[Example]]) -> list[str]:
     found: dict[str, None] = {}
     for examples in pools.values():
         texts = {example.query for example in examples if len(example.query) <= LONGEST}
-        found |= dict.fromkeys(sorted(texts, key=_digest)[:QUERIES_A_POOL])
+        found |= dict.fromkeys(sorted(texts, key=digest)[:QUERIES_A_POOL])
     return list(found)
 
 
@@ -88,7 +87,3 @@ class Teacher:
     def _drawn(draw: random.Random, texts: Sequence[str], count: int) -> list[tuple[int, str]]:
         rows = draw.sample(range(len(texts)), min(count, len(texts)))
         return [(row, texts[row]) for row in rows]
-
-
-def _digest(text: str) -> str:
-    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()

@@ -8,15 +8,14 @@ criteria, then what is right, right in part and wrong, as the first twelve hexad
 
 from __future__ import annotations
 
-import hashlib
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.default_model.groups import Group
 from benchmarks.default_model.planfile import GROUP
-from benchmarks.default_model.pools import Example, bm25
+from benchmarks.default_model.pools import Example, bm25, digest
 
 FOLDER = Path(__file__).parent / "written"
 PARTIAL_LABEL = 0.4
@@ -52,22 +51,30 @@ class WrittenQuery:
 
 def passage_digest(text: str) -> str:
     """Return what a passage is called in ``written/*.tsv``."""
-    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()[:_DIGITS]
+    return digest(text)[:_DIGITS]
+
+
+def written_rows(folder: Path = FOLDER) -> Iterator[list[str]]:
+    """Yield query, criteria, and the digests of what is right, right in part and wrong, of every line."""
+    for file in sorted(folder.glob("*.tsv")):
+        for line in file.read_text(encoding="utf-8").splitlines():
+            yield line.split("\t")
+
+
+def with_criteria(text: str, criteria: str) -> str:
+    """Return what the model reads as the query."""
+    return f"{text} {criteria}".rstrip()
 
 
 def read_written(pools: Mapping[str, Sequence[Example]], folder: Path = FOLDER) -> list[WrittenQuery]:
     """Return the written queries whose passages the pools have; what is held out is left out, so it may lack some."""
     known = {passage_digest(example.positive): example for examples in pools.values() for example in examples}
     found = []
-    for file in sorted(folder.glob("*.tsv")):
-        for line in file.read_text(encoding="utf-8").splitlines():
-            text, criteria, *judged = line.split("\t")
-            right, partial, wrong = (
-                tuple(known[name].positive for name in names.split() if name in known) for names in judged
-            )
-            if right and len(wrong) >= 2:
-                pool = next(known[name].pool for name in judged[0].split() if name in known)
-                found.append(WrittenQuery(pool, text, criteria, right, partial, wrong))
+    for text, criteria, *judged in written_rows(folder):
+        right, partial, wrong = ([known[name] for name in names.split() if name in known] for names in judged)
+        if right and len(wrong) >= 2:
+            texts = (tuple(example.positive for example in examples) for examples in (right, partial, wrong))
+            found.append(WrittenQuery(right[0].pool, text, criteria, *texts))
     return found
 
 
@@ -80,10 +87,7 @@ def with_traps(queries: Sequence[WrittenQuery], pools: Mapping[str, Sequence[Exa
         for query, ranking in zip(asking, rankings, strict=True):
             texts = [passages[place] for place in ranking[TRAP_RANKS[0] :]]
             judged = {*query.right, *query.partial, *query.wrong}
-            yield WrittenQuery(
-                query.pool, query.text, query.criteria, query.right, query.partial, query.wrong,
-                tuple(text for text in texts if text not in judged),
-            )  # fmt: skip
+            yield replace(query, traps=tuple(text for text in texts if text not in judged))
 
 
 class WrittenGroups:
@@ -93,9 +97,6 @@ class WrittenGroups:
         queries = with_traps(read_written(pools, folder), pools)
         self._queries = [query for query in queries if len(query.wrong) + len(query.traps) >= GROUP - 1]
         self._title_of = {example.positive: example.query for example in pools.get("arxiv", ())}
-
-    def __len__(self) -> int:
-        return len(self._queries)
 
     def groups(self, count: int, seed: int) -> list[Group]:
         """Return ``count`` groups."""
@@ -115,7 +116,7 @@ class WrittenGroups:
             wrong.insert(0, draw.choice(query.traps))
         wrong += draw.sample(query.traps, min(len(query.traps), GROUP))
         chosen += [(text, 0.0) for text in dict.fromkeys(wrong)][: GROUP - len(chosen)]
-        asked = f"{query.text} {query.criteria}".rstrip()
+        asked = with_criteria(query.text, query.criteria)
         is_titled = draw.random() < TITLED_SHARE
         rows = [(asked, self._titled(text) if is_titled else text, label) for text, label in chosen]
         return Group(rows, query.text, 0.0, tuple(text for text, _ in chosen))

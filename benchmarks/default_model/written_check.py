@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.default_model.half import HalfReranker
+from benchmarks.default_model.half import reranker_of
 from benchmarks.default_model.pools import read_pools
-from benchmarks.default_model.written import FOLDER, PARTIAL_LABEL, WrittenQuery, read_written
+from benchmarks.default_model.written import FOLDER, PARTIAL_LABEL, WrittenQuery, read_written, with_criteria
 from searchkit import CrossEncoderReranker, SentenceEncoder
 
 Scorer = Callable[[Sequence[WrittenQuery]], list[np.ndarray]]
@@ -49,7 +49,7 @@ def by_reranker(reranker: CrossEncoderReranker) -> Scorer:
     """Return what scores each query's passages with a reranker."""
 
     def scores(queries: Sequence[WrittenQuery]) -> list[np.ndarray]:
-        pairs = [(f"{query.text} {query.criteria}".rstrip(), text) for query in queries for text in passages_of(query)]
+        pairs = [(with_criteria(query.text, query.criteria), text) for query in queries for text in passages_of(query)]
         ends = np.cumsum([len(passages_of(query)) for query in queries])
         return np.split(np.asarray(reranker.predict(pairs)), ends[:-1])
 
@@ -74,10 +74,8 @@ def main() -> None:
     parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16"))
     options = parser.parse_args()
     queries = read_written(read_pools(options.pools, options.more), FOLDER / "held_out")
-    kind = HalfReranker if options.precision == "bf16" else CrossEncoderReranker
-    engine = "torch" if options.precision == "bf16" else "auto"
     scorers = {"bi-encoder": by_bi_encoder}
-    scorers |= {name: by_reranker(kind(name, device="cpu", engine=engine)) for name in options.models}
+    scorers |= {name: by_reranker(reranker_of(name, options.precision)) for name in options.models}
     found = {name: measured(queries, scorer) for name, scorer in scorers.items()}
     options.out.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(found, indent=1))
