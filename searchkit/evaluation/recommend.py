@@ -18,7 +18,7 @@ def recommend(
     """Return the system to use.
 
     The best within the latency budget, or a faster one within `TOLERANCE` of it. If that differs from the baseline
-    only by what may be luck, or is worse, it is the baseline.
+    only by what may be luck, or is worse, it is the baseline; where luck may hide a gain, the words say that.
 
     Args:
         systems: All that were measured, the baseline among them.
@@ -35,7 +35,10 @@ def recommend(
     if winner.name != base.name and not _is_better(winner.difference):
         winner = base if base in within else max(filter(_is_first_stage, within), key=_by(primary), default=base)
     is_choice = any(system.configuration is not None and system.configuration.rerank for system in systems)
-    sentences = [_choice(winner, base, primary, is_choice=is_choice), *_reasons(winner, best, base, primary)]
+    first = (
+        _undecided(winner, primary) if _is_open(best, winner) else _choice(winner, base, primary, is_choice=is_choice)
+    )
+    sentences = [first, *_reasons(winner, best, base, primary)]
     if latency_budget_ms is not None:
         sentences.append(_budget(systems, within, base, latency_budget_ms))
     configuration = winner.configuration
@@ -64,6 +67,17 @@ def _p95(system: SystemReport) -> float:
 
 def _is_better(difference: Difference | None) -> bool:
     return difference is not None and difference.mean > 0 and difference.p_corrected < SIGNIFICANT
+
+
+def _is_open(best: SystemReport, winner: SystemReport) -> bool:
+    """Whether the best is ahead by more than nothing, but more queries are needed to know."""
+    lead = best.difference
+    return best.name != winner.name and lead is not None and lead.mean > TOLERANCE and not _is_better(lead)
+
+
+def _undecided(winner: SystemReport, primary: str) -> str:
+    value = f"{primary} {winner.measures[primary]:.3f}"
+    return f"Not enough queries to tell; until then {winner.name} ({value}{_times(winner)})."
 
 
 def _choice(winner: SystemReport, base: SystemReport, primary: str, *, is_choice: bool) -> str:

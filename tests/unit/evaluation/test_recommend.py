@@ -51,6 +51,7 @@ def test_a_faster_one_that_is_as_good_is_taken_and_the_best_is_named():
 def test_what_may_be_luck_does_not_beat_the_baseline():
     choice = choose(system(0.6, 100, p=0.06))
     assert (choice.system, choice.is_reranking) == (BASE.name, False)
+    assert choice.sentences[0].startswith("Not enough queries to tell; until then hybrid, depth 50 (nDCG@10 0.500")
     assert choice.sentences[1].endswith("which may be luck: judge more queries to tell.")
 
 
@@ -58,6 +59,11 @@ def test_a_sure_gain_too_small_to_matter_is_not_paid_for():
     choice = choose(system(0.503, 100, p=0.001))
     assert choice.system == BASE.name
     assert "too little to pay for it" in choice.sentences[1]
+
+
+@pytest.mark.parametrize(("quality", "p"), [(0.4, 0.001), (0.4, 0.5), (0.503, 0.5)])
+def test_a_second_stage_that_gains_nothing_is_advised_against(quality, p):
+    assert choose(system(quality, 100, p=p)).sentences[0].startswith("Do not rerank: use hybrid, depth 50")
 
 
 def test_what_is_worse_is_not_mentioned():
