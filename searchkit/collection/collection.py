@@ -3,49 +3,25 @@
 from __future__ import annotations
 
 import copy
-import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
-from searchkit.collection.backends.base import SCAN_PAGE, Backend
+from searchkit.collection.backends.base import Backend
+from searchkit.collection.deleting import delete_passages
 from searchkit.collection.filters import IS_FIRST_WINDOW, Condition, parse_filter
 from searchkit.collection.ingest import Writer
-from searchkit.collection.manifest import Manifest, check_manifest, manifest_of
-from searchkit.collection.notes import check_finished
+from searchkit.collection.manifest import manifest_of
 from searchkit.collection.passages import Record, RecordStream, check_selection, checked_ids
+from searchkit.collection.presence import Presence
 from searchkit.collection.reading import read_passages
 from searchkit.collection.retrieval import retrieve
-from searchkit.collection.schema import (
-    METADATA,
-    first_points,
-    key_of,
-    point_id,
-    point_ids,
-    window_count,
-)
+from searchkit.collection.schema import first_points, key_of, point_id
 from searchkit.collection.scope import EVERYTHING, Scope
 from searchkit.config import SearchKitConfig
 from searchkit.errors import CollectionError
 from searchkit.stages import Candidate, Encoder, RetrievalRequest, SparseEncoder, TokenReader
 from searchkit.types import AddReport, Passage, PassageId
-
-
-@dataclass(slots=True)
-class _State:
-    """What is known of the collection; its views share it.
-
-    Attributes:
-        lock: Held while one of the others changes.
-        our_manifest: What the parts given would make.
-        manifest: What the collection was made with, once it is open.
-    """
-
-    lock: threading.RLock = field(default_factory=threading.RLock)
-    our_manifest: Manifest | None = None
-    manifest: Manifest | None = None
-    is_closed: bool = False
 
 
 class Collection:
@@ -80,9 +56,8 @@ class Collection:
         self._sparse_encoder = sparse_encoder
         self._config = config
         self._token_reader = token_reader if config.ingest.store_tokens else None
-        self._purpose = purpose
         self._scope = EVERYTHING
-        self._state = _State()
+        self._presence = Presence(backend, lambda: manifest_of(encoder, sparse_encoder, config), purpose)
 
     def __repr__(self) -> str:
         return f"<Collection {self._name!r}: {self.location}>"
@@ -125,7 +100,7 @@ class Collection:
     @property
     def exists(self) -> bool:
         """Whether the collection has been created."""
-        return self._state.manifest is not None or self._backend.find_manifest() is not None
+        return self._presence.manifest is not None or self._backend.find_manifest() is not None
 
     @property
     def is_read_only(self) -> bool:
@@ -144,22 +119,11 @@ class Collection:
         Raises:
             CollectionError: It is damaged, locked, closed, or was made with other settings.
         """
-        if self._state.manifest is not None and not self._state.is_closed:
-            return True
-        with self._state.lock:
-            if self._state.is_closed:
-                raise CollectionError(f"{self.location} is closed; open it again with a new SearchKit")
-            stored = self._backend.find_manifest()
-            if stored is None:
-                return False
-            self._attach(stored)
-            return True
+        return self._presence.open()
 
     def close(self) -> None:
         """Release the collection; safe to call twice. A client that was given stays open."""
-        with self._state.lock:
-            self._state.is_closed = True
-            self._backend.close()
+        self._presence.close()
 
     def add(
         self,
@@ -186,7 +150,7 @@ class Collection:
         self.open()
         return Writer(
             backend=self._backend,
-            manifest=self._ours(),
+            manifest=self._presence.ours(),
             encoder=self._encoder,
             sparse_encoder=self._sparse_encoder,
             config=self._config.ingest,
@@ -211,9 +175,9 @@ class Collection:
         self._refuse_if_read_only("delete from")
         if ids is not None:
             firsts = [first for passage_id in checked_ids(ids) for first in self._firsts(passage_id)]
-            self._require()
+            self._presence.require()
             return self.delete_passages(list(dict.fromkeys(firsts)))
-        self._require()
+        self._presence.require()
         matching = [point for page in self._backend.scan(self._native(filter)) for point in page]
         return self.delete_passages(first_points(matching))
 
@@ -234,7 +198,7 @@ class Collection:
             CollectionError: The collection does not exist, is read-only, or was closed meanwhile.
         """
         self._refuse_if_read_only("optimize")
-        self._require()
+        self._presence.require()
         return self._backend.optimize(wait=wait)
 
     @property
@@ -249,7 +213,7 @@ class Collection:
             CollectionError: The collection does not exist, or a passage is incomplete.
         """
         wanted = checked_ids(ids)
-        self._require()
+        self._presence.require()
         firsts = [self._firsts(passage_id) for passage_id in wanted]
         known = read_passages(self._backend, list(chain.from_iterable(firsts)), self._scope, self.location)
         found = (next((known[first] for first in places if first in known), None) for places in firsts)
@@ -263,7 +227,7 @@ class Collection:
         Raises:
             CollectionError: The collection does not exist, or a passage is incomplete.
         """
-        self._require()
+        self._presence.require()
         firsts = {candidate.passage: point_id(candidate.key) for candidate in candidates if candidate.key is not None}
         known = read_passages(self._backend, list(firsts.values()), self._scope, self.location)
         return {passage: known[first].text for passage, first in firsts.items() if first in known}
@@ -274,7 +238,7 @@ class Collection:
         Raises:
             CollectionError: The collection does not exist.
         """
-        self._require()
+        self._presence.require()
         if filter is None or isinstance(filter, Mapping):
             return self._backend.count(self._native(filter, IS_FIRST_WINDOW))
         return len({key_of(point) for page in self._backend.scan(self._native(filter)) for point in page})
@@ -290,7 +254,7 @@ class Collection:
             ConfigError: A filter or a depth is unusable.
             EncodingError: A query vector is unusable.
         """
-        manifest = self._require()
+        manifest = self._presence.require()
         pairs = [(request, self._native(request.filter)) for request in requests]
         return retrieve(self._backend, manifest, self._config, pairs, self._scope)
 
@@ -324,52 +288,10 @@ class Collection:
                 f"cannot {what} {self.location}: it was opened read-only; open it with SearchKitConfig(read_only=False)"
             )
 
-    def _ours(self) -> Manifest:
-        with self._state.lock:
-            if self._state.our_manifest is None:
-                self._state.our_manifest = manifest_of(self._encoder, self._sparse_encoder, self._config)
-            return self._state.our_manifest
-
-    def _attach(self, stored: Manifest) -> None:
-        check_finished(self._backend.notes(), self._purpose, self.location)
-        check_manifest(stored, self._ours(), self.location)
-        self._backend.open()
-        self._state.manifest = stored
-
     def _create(self) -> None:
-        with self._state.lock:
-            if self._state.manifest is None:
-                self._attach(self._backend.create(self._ours(), self._purpose))
+        self._presence.create()
         self._backend.index(self._scope.index_kinds)
-
-    def _require(self) -> Manifest:
-        if not self.open() or self._state.manifest is None:
-            raise CollectionError(
-                f"{self.location} does not exist yet; add passages first, or check its name and place"
-            )
-        return self._state.manifest
 
     def delete_passages(self, firsts: Sequence[int]) -> int:
         """Delete the passages with these first points, whole, and return how many there were."""
-        deleted = 0
-        with self._backend.writing():
-            for start in range(0, len(firsts), SCAN_PAGE):
-                page = firsts[start : start + SCAN_PAGE]
-                with self._backend.exclusive():
-                    deleted += self._delete_page(page)
-        return deleted
-
-    def _delete_page(self, firsts: Sequence[int]) -> int:
-        """Delete passages with all their windows in one operation, so that none is left half."""
-        found = self._backend.fetch(firsts, self._scope.lookup_fields)
-        known = {first: payload for first, payload in found.items() if self._scope.owns(payload.get(METADATA))}
-        others = [
-            point
-            for first, payload in known.items()
-            if window_count(payload) > 1
-            for point in point_ids(key_of(first), window_count(payload))[1:]
-        ]
-        points = [*known, *(self._backend.existing(others) if others else ())]
-        if points:
-            self._backend.delete(points)
-        return len(known)
+        return delete_passages(self._backend, self._scope, firsts)
