@@ -1,68 +1,16 @@
 """Criteria that ask for nothing: vague wishes, remarks beside the point, personal stories.
 
-A ranking must not change because of them. The seed of these texts is how people write when a form asks for "criteria".
+A ranking must not change because of them. The seed of these texts is how people write when a form asks for "criteria":
+some are put together here, most were written one by one (``texts/``), because a model learns the words of the few.
 """
 
 from __future__ import annotations
 
 import random
 
-_VAGUE = (
-    "Give me the best results.",
-    "Relevant documents should be helpful.",
-    "Must be informative and relevant to the query.",
-    "I want good answers.",
-    "Please be accurate.",
-    "Relevance is what matters.",
-    "Rank the most useful passages first.",
-    "Only high quality content.",
-    "A relevant document answers the question.",
-    "The document should be clear and easy to read.",
-    "Find what matches best.",
-    "Anything that helps me understand this is fine.",
-    "The passage should be trustworthy.",
-    "Judge by how well the query is answered.",
-    "No special requirements.",
-    "Use your best judgement.",
-    "The more directly it answers, the better.",
-    "It should be on topic.",
-    "Do not return spam.",
-    "A relevant passage is one that a reader would find satisfying.",
-    "I prefer reliable sources.",
-    "Consider the query carefully before answering.",
-)
-_VAGUE_HELD_OUT = (
-    "Whatever fits the question counts.",
-    "Surprise me with something useful.",
-    "Only what is really worth reading.",
-    "You know what I mean.",
-)
-_IRRELEVANT = (
-    "My favourite colour is green.",
-    "It has been raining here all week.",
-    "I had pasta for lunch.",
-    "The meeting was moved to Thursday.",
-    "My phone battery is almost empty.",
-    "Note that the office closes at six.",
-    "We are a team of five people.",
-    "This request was sent from a mobile device.",
-    "Our printer is broken again.",
-    "I usually read in the evening.",
-    "Ticket number 48213.",
-    "Please reply to the other address.",
-    "The dog next door keeps barking.",
-    "I will be on holiday from Monday.",
-    "Format the output as a table.",
-    "Do not forget the attachment.",
-    "See also my previous message.",
-    "Best regards, the support team.",
-)
-_IRRELEVANT_HELD_OUT = (
-    "The kettle is on.",
-    "Invoice 7741 is still open.",
-    "I am typing this on a train.",
-    "Answer as if you were a lighthouse keeper.",
-)
+from searchkit.training.criteria.texts import written
+
+_COMPOSED_SHARE = 0.3  # of the stories
 _WORK = (
     "nurse",
     "teacher",
@@ -169,16 +117,18 @@ _PURPOSES = (
 
 def vague(draw: random.Random, *, held_out: bool = False) -> str:
     """Return a wish that any good passage fulfils."""
-    return draw.choice(_VAGUE_HELD_OUT if held_out else _VAGUE)
+    return draw.choice(written("vague", held_out=held_out))
 
 
 def irrelevant(draw: random.Random, *, held_out: bool = False) -> str:
     """Return a remark that has nothing to do with any passage."""
-    return draw.choice(_IRRELEVANT_HELD_OUT if held_out else _IRRELEVANT)
+    return draw.choice(written("irrelevant", held_out=held_out))
 
 
 def story(draw: random.Random, *, held_out: bool = False) -> str:
-    """Return who is asking and why, in two to five sentences, without any demand on the passage."""
+    """Return who is asking and why, in one to eight sentences, without any demand on the passage."""
+    if draw.random() >= _COMPOSED_SHARE:
+        return draw.choice(written("stories", held_out=held_out))
     opening = draw.choice(_OPENINGS_HELD_OUT if held_out else _OPENINGS).format(
         age=draw.randint(17, 82),
         work=draw.choice(_WORK),

@@ -1,6 +1,8 @@
-"""The wordings of criteria: data only. Four tuples a kind: wanted, ruled out, and of both those kept for validation."""
+"""The wordings of criteria, data only. Four tuples a kind: wanted, ruled out, and of both those kept for validation."""
 
 from __future__ import annotations
+
+from searchkit.training.criteria.texts import written
 
 Wordings = tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], tuple[str, ...]]
 
@@ -192,32 +194,8 @@ BY_KIND: dict[str, Wordings] = {
     ),
 }
 
-ASPECT_PAIRS = (
-    "A relevant document must describe {wanted}; text that only covers {excluded} is not relevant.",
-    "Only passages about {wanted} count, not ones about {excluded}.",
-    "I am looking for {wanted}. Skip anything that is just {excluded}.",
-    "Relevant: {wanted}. Not relevant: {excluded}.",
-    "The document should explain {wanted} rather than {excluded}.",
-    "Please show {wanted}, and leave out {excluded}.",
-    "Must cover {wanted}. Must not be limited to {excluded}.",
-    "To be judged relevant, a passage has to talk about {wanted}; merely discussing {excluded} is not enough.",
-    "Give me {wanted} instead of {excluded}.",
-    "We need material on {wanted}. Material on {excluded} does not help us.",
-    "Documents whose main content is {excluded} should be rejected; accept those giving {wanted}.",
-    "It is not {excluded} I want to read about but {wanted}.",
-    "Count a passage as relevant if it presents {wanted}. Passages dealing with {excluded} are off topic.",
-    "An answer about {excluded} would be useless here; what matters is {wanted}.",
-    "Prefer {wanted} over {excluded}.",
-    "The text is relevant only when its subject is {wanted}, and irrelevant when its subject is {excluded}.",
-    "Exclude {excluded}; include {wanted}.",
-    "Looking specifically for {wanted} (no {excluded} please).",
-    "A relevant text must address {wanted}. Texts restricted to {excluded} are not what I am after.",
-)
+ASPECT_PAIRS = written("aspects")
 """Wordings that want one aspect of a subject and rule out another, for data whose passages are labelled by aspect."""
 
-ASPECT_PAIRS_HELD_OUT = (
-    "My question is about {wanted} alone; {excluded} I have read enough of.",
-    "Whoever answers with {excluded} has missed the point, which is {wanted}.",
-    "Concentrate on {wanted} and disregard {excluded}.",
-)
+ASPECT_PAIRS_HELD_OUT = written("aspects", held_out=True)
 """Further wordings of that sort that training never uses."""
