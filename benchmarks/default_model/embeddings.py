@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,14 @@ class Vectors:
     def of(self, texts: Sequence[str]) -> np.ndarray:
         """Return float32 vectors, shape ``(len(texts), 384)``."""
         return self._vectors[[self._rows[key(text)] for text in texts]].astype(np.float32)
+
+    def complete(self, texts: Iterable[str]) -> None:
+        """Encode those of ``texts`` that are not known yet."""
+        missing = [text for text in dict.fromkeys(texts) if text not in self]
+        if missing:
+            start = len(self._vectors)
+            self._vectors = np.concatenate([self._vectors, encode(missing)])
+            self._rows |= {key(text): start + place for place, text in enumerate(missing)}
 
 
 def encode(texts: Sequence[str], threads: int = 2) -> np.ndarray:

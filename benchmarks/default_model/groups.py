@@ -31,8 +31,8 @@ class Group:
 
 TAUGHT_SHARE = 0.15  # a passage that was mined may be right too; the bi-encoder's view softens that
 TOPICAL_SHARE = 0.35  # abstracts on the same topic are relevant in part
-NOISE_SHARE = 0.15
-NOISE_SHARE_SHORT = 0.07  # pools of intents and code, where a story would be all there is to read
+NOISE_SHARE = 0.25
+NOISE_SHARE_SHORT = 0.1  # pools of intents and code, where a story would be all there is to read
 ANCHORED_SHARE = 0.3  # of the noise: a story told around the query
 SHORT_POOLS = frozenset({"tldr", "cosqa", "apidocs", "dstc9_faq"})
 _SENTENCE_END = re.compile(r"(?<=[a-z]\.) (?=[A-Z])")
@@ -69,6 +69,12 @@ class Composer:
             is_anchored = self._draw.random() < ANCHORED_SHARE
             query += " " + (anchored_story(self._draw, example.query) if is_anchored else noise(self._draw))
         return self._labelled(query, example.positive, self.negatives(example, 3), asked=example.query)
+
+    def told(self, example: Example, story: str) -> Group:
+        """The query within the story of somebody who asks it."""
+        return self._labelled(
+            f"{example.query} {story}", example.positive, self.negatives(example, 3), asked=example.query
+        )
 
     def science(self, example: Example) -> Group:
         """A title or a sentence of an abstract, as people type them, and abstracts or titles on like topics."""

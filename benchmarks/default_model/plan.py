@@ -104,7 +104,7 @@ def compose(pools: dict[str, list[Example]], teacher: Teacher, written: WrittenG
         course.counts["written"] += round(count * share * asked)
         for name, weight in SHARES.items():
             for _ in range(round(count * share * (1 - taught - asked) * weight / sum(SHARES.values()))):
-                part.append((_group(composer, supply, draw, name, limit), None))
+                part.append((labelled_group(composer, supply, draw, name, limit), None))
                 course.counts[name] += 1
         draw.shuffle(part)
         part = part[: len(part) // GROUPS_A_STEP * GROUPS_A_STEP]
@@ -114,7 +114,8 @@ def compose(pools: dict[str, list[Example]], teacher: Teacher, written: WrittenG
     return course
 
 
-def _group(composer: Composer, supply: Supply, draw: random.Random, name: str, limit: int) -> Group:
+def labelled_group(composer: Composer, supply: Supply, draw: random.Random, name: str, limit: int) -> Group:
+    """Return a group of a pool, or of one of the two kinds that draw on several."""
     if name == "counterfactual":
         return composer.counterfactual(supply.take(draw.choice(COUNTERFACTUAL_POOLS), limit))
     example = supply.take(name, limit)

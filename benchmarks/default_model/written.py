@@ -4,6 +4,7 @@ The pools' own queries share words with their answers: a docstring's first sente
 looking at the paragraph. These were written in other words than the passage's, with traps for word matching and, in a
 third, criteria that decide between passages which fit the bare query. ``written/*.tsv`` has one query a line: query,
 criteria, then what is right, right in part and wrong, as the first twelve hexadecimal digits of the passages' MD5.
+``written/around/*.tsv`` has a query and the story of somebody who asks it, which must not change what is right.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 from benchmarks.default_model.groups import Group
 from benchmarks.default_model.planfile import GROUP
 from benchmarks.default_model.pools import Example, bm25, digest
+from searchkit.training.criteria import noise
 
 FOLDER = Path(__file__).parent / "written"
 PARTIAL_LABEL = 0.4
@@ -23,6 +25,7 @@ SECOND_RIGHT_SHARE = 0.5  # of the groups whose query has several right passages
 TRAP_SHARE = 0.4  # of the groups trade a judged wrong passage for one that shares words with the query
 TRAP_RANKS = (8, 30)
 TITLED_SHARE = 0.5  # of the abstracts are read with their title
+ASIDE_SHARE = 0.25  # of the queries without criteria get some that ask for nothing
 _DIGITS = 12
 
 
@@ -59,6 +62,12 @@ def written_rows(folder: Path = FOLDER) -> Iterator[list[str]]:
     for file in sorted(folder.glob("*.tsv")):
         for line in file.read_text(encoding="utf-8").splitlines():
             yield line.split("\t")
+
+
+def read_stories(folder: Path = FOLDER / "around") -> dict[str, str]:
+    """Return what somebody tells around a query, by query."""
+    lines = (line for file in sorted(folder.glob("*.tsv")) for line in file.read_text(encoding="utf-8").splitlines())
+    return {query: story for query, _, story in (line.partition("\t") for line in lines)}
 
 
 def with_criteria(text: str, criteria: str) -> str:
@@ -98,6 +107,12 @@ class WrittenGroups:
         self._queries = [query for query in queries if len(query.wrong) + len(query.traps) >= GROUP - 1]
         self._title_of = {example.positive: example.query for example in pools.get("arxiv", ())}
 
+    def told(self, stories: Mapping[str, str], seed: int) -> list[Group]:
+        """Return one group for each written query without criteria that somebody told a story around."""
+        draw = random.Random(seed)
+        asking = [query for query in self._queries if query.text in stories and not query.criteria]
+        return [self._group(replace(query, criteria=stories[query.text]), draw) for query in asking]
+
     def groups(self, count: int, seed: int) -> list[Group]:
         """Return ``count`` groups."""
         draw = random.Random(seed)
@@ -116,7 +131,8 @@ class WrittenGroups:
             wrong.insert(0, draw.choice(query.traps))
         wrong += draw.sample(query.traps, min(len(query.traps), GROUP))
         chosen += [(text, 0.0) for text in dict.fromkeys(wrong)][: GROUP - len(chosen)]
-        asked = with_criteria(query.text, query.criteria)
+        criteria = query.criteria or (noise(draw) if draw.random() < ASIDE_SHARE else "")
+        asked = with_criteria(query.text, criteria)
         is_titled = draw.random() < TITLED_SHARE
         rows = [(asked, self._titled(text) if is_titled else text, label) for text, label in chosen]
         return Group(rows, query.text, 0.0, tuple(text for text, _ in chosen))

@@ -28,6 +28,14 @@ def test_every_line_is_a_query_with_six_judged_passages():
         assert len({*right.split(), *partial.split(), *wrong.split()}) == 6, row
 
 
+def test_the_stories_are_told_around_queries_that_are_trained_on():
+    stories = rows(WRITTEN / "around")
+    assert len(stories) > 500
+    assert all(len(row) == 2 and len(row[1].split()) >= 15 for row in stories)
+    held_out = {key(query, "") for query, *_ in rows(WRITTEN / "held_out")}
+    assert not held_out & {key(query, "") for query, _ in stories}
+
+
 def test_what_measures_was_kept_from_training():
     trained = {key(*row[:2]) for row in rows(WRITTEN)}
     held_out = [key(*row[:2]) for row in rows(WRITTEN / "held_out")]
