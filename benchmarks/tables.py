@@ -17,7 +17,7 @@ from speed_tables import SOURCES, SPEED_TABLES
 
 FOLDER = Path(__file__).parent / "results"
 README = Path(__file__).parents[1] / "README.md"
-PAGES = (README, README.parent / "docs" / "embedded.md", README.parent / "docs" / "speed.md")
+PAGES = (README, *(README.parent / "docs" / name for name in ("embedded.md", "speed.md", "training.md")))
 _PLACE = re.compile(r"(<!-- table: (\w+) -->\n)(.*?)(<!-- end of table -->)", re.DOTALL)
 
 
@@ -68,6 +68,28 @@ def quality_table(numbers: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def baseline_table(numbers: dict[str, Any]) -> str:
+    """Return the recipe's loss beside the seed card's, and its ranking beside the shipped model's."""
+    seed = {int(step): loss for step, loss in numbers["seed_card_loss"].items()}
+    lines = ["| step | loss | seed card's |", "|---|---|---|"]
+    lines += [
+        f"| {row['step']:,} | {row['loss']:.4f} | {seed.get(row['step'], '')} |"
+        for row in numbers["loss"]
+        if row["step"] % 500 == 0
+    ]
+    lines += [
+        "",
+        "| stage 2 alone, nDCG@10 | queries | first stage | the recipe | the shipped model |",
+        "|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {row['collection']} | {row['queries']} | {row['first_stage']:.3f} | {row['baseline']:.3f} |"
+        f" {row['shipped']:.3f} |"
+        for row in numbers["rows"]
+    ]
+    return "\n".join(lines)
+
+
 def million_table(numbers: dict[str, Any]) -> str:
     """Return how an index of the embedded engine is made and searched."""
     ingest, index, reopen = numbers["ingest"], numbers["optimize"], numbers["reopen"]
@@ -101,6 +123,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "demo": demo_table,
     "frameworks": frameworks_table,
     "quality": quality_table,
+    "baseline": baseline_table,
     "million": million_table,
     "million_50000": million_table,
     **SPEED_TABLES,
