@@ -6,7 +6,7 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from searchkit.config import AdaptiveDepthConfig, Blend, RerankerProfile, Search
 from searchkit.deadline import Deadline
 from searchkit.errors import ModelLoadError, RerankError, error_classes
 from searchkit.request import SearchRequest
+from searchkit.rerank_task import RerankTask
 from searchkit.reranking.adaptive import expected_missed
 from searchkit.reranking.scheduler import ScheduledReranker
 from searchkit.splitting import SpanReader, readable_windows
@@ -52,57 +53,6 @@ class Outcome:
     tokens_refused: int = 0
     reason_kind: str | None = None
     queue_s: float | None = None
-
-
-@dataclass(slots=True)
-class _Task:
-    """One query's candidates on their way through the model.
-
-    Attributes:
-        query: What the model reads as the query.
-        request: The caller's arguments.
-        candidates: Windows in first-stage order.
-        stretches: Rows still to be scored, in the order they are sent; cut where adaptive depth may stop.
-        scores: What is known so far.
-        is_settled: Whether the rows that are left need no score.
-        queue_s: Seconds that its pairs waited for the model, if that is known.
-    """
-
-    query: str
-    request: SearchRequest
-    candidates: Sequence[Candidate]
-    stretches: list[list[int]]
-    scores: PairScores = field(init=False)
-    is_settled: bool = False
-    queue_s: float | None = None
-
-    def __post_init__(self) -> None:
-        count = len(self.candidates)
-        self.scores = PairScores(
-            np.full(count, np.nan, dtype=np.float32),
-            np.zeros(count, dtype=np.int64),
-            "",
-            np.zeros(count, dtype=np.bool_),
-            np.zeros(count, dtype=np.int8),
-        )
-
-    @property
-    def left(self) -> int:
-        """Windows that have no score."""
-        return int(np.isnan(self.scores.logits).sum())
-
-    def record(self, row: int, scores: PairScores, place: int) -> None:
-        """Copy the score at ``place`` of a shared call to ``row``."""
-        self.scores.logits[row] = scores.logits[place]
-        self.scores.truncated_tokens[row] = scores.truncated_tokens[place]
-        if self.scores.cached is not None and scores.cached is not None:
-            self.scores.cached[row] = scores.cached[place]
-        if self.scores.token_use is not None and scores.token_use is not None:
-            self.scores.token_use[row] = scores.token_use[place]
-
-    def uses(self, kind: TokenUse) -> int:
-        """Return of how many windows the stored token ids had this fate."""
-        return 0 if self.scores.token_use is None else int((self.scores.token_use == kind).sum())
 
 
 class SecondStage:
@@ -180,7 +130,7 @@ class SecondStage:
 
     def _prepared(
         self, queries: Sequence[str], requests: Sequence[SearchRequest], candidates: Sequence[Sequence[Candidate]]
-    ) -> tuple[RerankerProfile, list[_Task]]:
+    ) -> tuple[RerankerProfile, list[RerankTask]]:
         """Compose what the model reads, and cut what it cannot read whole. May look for the model and load it."""
         profile = self._reranker.profile
         reader = self._reranker.reranker if isinstance(self._reranker, ScheduledReranker) else self._reranker
@@ -190,7 +140,7 @@ class SecondStage:
             if isinstance(reader, SpanReader):
                 overlap = self._config.windows.overlap_tokens
                 found = readable_windows(found, composed, reader, overlap_tokens=overlap)
-            tasks.append(_Task(composed, request, found, self._stretches(found)))
+            tasks.append(RerankTask(composed, request, found, self._stretches(found)))
         return profile, tasks
 
     def _stretches(self, candidates: Sequence[Candidate]) -> list[list[int]]:
@@ -207,7 +157,7 @@ class SecondStage:
             stretches[stretch].append(row)
         return stretches
 
-    def _score(self, tasks: Sequence[_Task], deadline: Deadline, profile: RerankerProfile, *, blend: bool) -> str:
+    def _score(self, tasks: Sequence[RerankTask], deadline: Deadline, profile: RerankerProfile, *, blend: bool) -> str:
         """Fill the tasks' scores, most promising first and query by query in turn; return the engine's name."""
         engine = ""
         going = [task for task in tasks if task.stretches]
@@ -239,7 +189,7 @@ class SecondStage:
         tokens = [candidate.token_ids for _, candidate in pairs]
         return self._token_reader.score_pairs(texts, deadline=deadline, tokens=tokens)
 
-    def _is_settled(self, task: _Task, profile: RerankerProfile, *, blend: bool) -> bool:
+    def _is_settled(self, task: RerankTask, profile: RerankerProfile, *, blend: bool) -> bool:
         """Whether scoring more of the task's candidates is unlikely to change its hits."""
         settings = self._config.adaptive_depth
         if settings is None:
@@ -263,7 +213,7 @@ def _stretch_of_passage(passages: Sequence[PassageId], settings: AdaptiveDepthCo
     return {key: max(0, math.ceil((n + 1 - settings.first) / settings.step)) for n, key in enumerate(passages)}
 
 
-def _outcome(task: _Task, profile: RerankerProfile, engine: str, *, blend: bool) -> Outcome:
+def _outcome(task: RerankTask, profile: RerankerProfile, engine: str, *, blend: bool) -> Outcome:
     total = len(task.candidates)
     if task.left and task.left == total:
         return _degraded([task.candidates], "the deadline passed before stage 2 scored anything")[0]
