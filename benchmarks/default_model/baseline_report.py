@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.default_model.fit_profile import read
-from benchmarks.default_model.measure import ndcg, orders
+from benchmarks.default_model.measure import means
 from benchmarks.results import write
 
 SEED_CARD_LOSS = {500: 0.1455, 5500: 0.0419}
@@ -23,12 +23,8 @@ SEED_CARD_LOSS = {500: 0.1455, 5500: 0.0419}
 
 def ranked(found: dict[str, Any], queries: set[str]) -> dict[str, float]:
     """Return nDCG@10 of each first stage and of stage 2 alone, on some of a collection's queries."""
-    ways = {query: orders(rows) for query, rows in found["queries"].items() if query in queries}
-    judged = {"qrels": {query: found["qrels"][query] for query in ways}}
-    return {
-        way: round(ndcg(judged, {query: each[way] for query, each in ways.items()}), 4)
-        for way in ("dense", "hybrid", "reranked")
-    }
+    some = {query: rows for query, rows in found["queries"].items() if query in queries}
+    return {way: round(mean, 4) for way, mean in means(found | {"queries": some}).items()}
 
 
 def main() -> None:

@@ -8,17 +8,16 @@ told around queries, counterfactual groups, and the pools' own labels. What was 
 
 from __future__ import annotations
 
-import argparse
 import json
 import random
-from pathlib import Path
+from collections.abc import Callable
 
 import numpy as np
 import torch
 
 from benchmarks.default_model.embeddings import Vectors
 from benchmarks.default_model.groups import Composer, Group
-from benchmarks.default_model.plan import COUNTERFACTUAL_POOLS, Course, Supply, labelled_group, load_pools, tokenise
+from benchmarks.default_model.plan import Course, Supply, labelled_group, load_pools, parsed_options, tokenise
 from benchmarks.default_model.planfile import GROUP, Plan
 from benchmarks.default_model.pools import Example
 from benchmarks.default_model.train import GROUPS_A_STEP
@@ -39,18 +38,16 @@ def composed(pools: dict[str, list[Example]], count: int, seed: int) -> Course:
     composer, supply, draw = Composer(pools, seed), Supply(pools, seed), random.Random(seed)
     written = WrittenGroups(pools)
     wanted = {kind: round(count * share) for kind, share in SHARES.items()}
+
+    def drawn(kind: str, pool: Callable[[], str]) -> list[Group]:
+        return [labelled_group(composer, supply, draw, pool(), LIMITS[kind]) for _ in range(wanted[kind])]
+
     by_kind: dict[str, list[Group]] = {
         "written": written.groups(wanted["written"], seed),
-        "aspects": [labelled_group(composer, supply, draw, "aspects", 176) for _ in range(wanted["aspects"])],
+        "aspects": drawn("aspects", lambda: "aspects"),
         "told": _told(pools, composer, written, wanted["told"], seed),
-        "counterfactual": [
-            composer.counterfactual(supply.take(draw.choice(COUNTERFACTUAL_POOLS), LIMITS["counterfactual"]))
-            for _ in range(wanted["counterfactual"])
-        ],
-        "labelled": [
-            labelled_group(composer, supply, draw, draw.choice(LABELLED_POOLS), LIMITS["labelled"])
-            for _ in range(wanted["labelled"])
-        ],
+        "counterfactual": drawn("counterfactual", lambda: "counterfactual"),
+        "labelled": drawn("labelled", lambda: draw.choice(LABELLED_POOLS)),
     }
     groups = [(group, LIMITS[kind]) for kind, found in by_kind.items() for group in found]
     draw.shuffle(groups)
@@ -96,15 +93,7 @@ def joined(first: Plan, learned: int, second: Plan) -> Plan:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("pools", type=Path)
-    parser.add_argument("run", type=Path)
-    parser.add_argument("--vectors", type=Path, required=True, help="what benchmarks.default_model.embeddings wrote")
-    parser.add_argument("--more", type=Path, help="a folder of further pools")
-    parser.add_argument("--seed", type=int, default=20261126)
-    parser.add_argument("--groups", type=int, default=20_000)
-    parser.add_argument("--peak", type=float, default=6e-5, help="learning rate after the warm-up")
-    options = parser.parse_args()
+    options = parsed_options(__doc__, seed=20261126, groups=20_000, peak=6e-5)
     vectors = Vectors(options.vectors)
     pools = load_pools(options.pools, options.more, vectors)
     course = composed(pools, options.groups, options.seed)

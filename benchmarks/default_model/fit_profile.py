@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.default_model.measure import ndcg, orders
+from benchmarks.default_model.measure import means, ndcg
 from searchkit.config import Blend, RerankerProfile
 from searchkit.reranking.calibration import blend_features, expected_calibration_error, fit_calibration, probabilities
 from searchkit.reranking.profile_fit import JudgedCandidate, fit_profile
@@ -111,12 +111,7 @@ def report(profile: RerankerProfile, collections: Collections) -> dict[str, Any]
     """Return the quality of each collection and the calibration errors over all of them."""
     table = {}
     for name, found in collections.items():
-        ways = {query: orders(rows) for query, rows in found["queries"].items()}
-        judged = {"qrels": {query: found["qrels"][query] for query in ways}}
-        table[name] = {"queries": len(ways)} | {
-            way: round(ndcg(judged, {query: each[way] for query, each in ways.items()}), 4)
-            for way in ("dense", "bm25", "hybrid", "reranked")
-        }
+        table[name] = {"queries": len(found["queries"])} | {way: round(mean, 4) for way, mean in means(found).items()}
     blend = profile.blend
     assert blend is not None
     weights = np.array([blend.logit_weight, blend.rank_weight, blend.dense_weight, blend.sparse_weight])

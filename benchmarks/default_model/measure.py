@@ -106,17 +106,22 @@ def ndcg(found: dict[str, Any], ordered: dict[str, list[str]]) -> float:
     return evaluate(run, found["qrels"], ["nDCG@10"]).mean("nDCG@10")
 
 
+def means(found: dict[str, Any]) -> dict[str, float]:
+    """Return the mean nDCG@10 of each order of ``found``'s queries."""
+    each = {query: orders(rows) for query, rows in found["queries"].items()}
+    judged = {"qrels": {query: found["qrels"][query] for query in each}}
+    return {
+        way: ndcg(judged, {query: ways[way] for query, ways in each.items()})
+        for way in ("dense", "bm25", "hybrid", "reranked")
+    }
+
+
 def table(collections: dict[str, Any]) -> str:
     """Return the means, a line a collection."""
-    lines = []
-    for name, found in collections.items():
-        each = {query: orders(rows) for query, rows in found["queries"].items()}
-        means = {
-            way: ndcg(found, {query: ways[way] for query, ways in each.items()})
-            for way in ("dense", "bm25", "hybrid", "reranked")
-        }
-        lines.append(f"{name:20} " + " ".join(f"{way} {value:.3f}" for way, value in means.items()))
-    return "\n".join(lines)
+    return "\n".join(
+        f"{name:20} " + " ".join(f"{way} {value:.3f}" for way, value in means(found).items())
+        for name, found in collections.items()
+    )
 
 
 def main() -> None:

@@ -163,16 +163,21 @@ def _rows(groups: list[Group], limits: list[int]) -> Iterator[tuple[tuple[str, s
             yield row, limit
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def parsed_options(description: str | None, *, seed: int, groups: int, peak: float) -> argparse.Namespace:
+    """Return what the command line says of a plan to make."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("pools", type=Path)
     parser.add_argument("run", type=Path)
     parser.add_argument("--vectors", type=Path, required=True, help="what benchmarks.default_model.embeddings wrote")
     parser.add_argument("--more", type=Path, help="a folder of further pools")
-    parser.add_argument("--seed", type=int, default=20261125)
-    parser.add_argument("--groups", type=int, default=36_000)
-    parser.add_argument("--peak", type=float, default=1e-4, help="learning rate after 4,000 pairs")
-    options = parser.parse_args()
+    parser.add_argument("--seed", type=int, default=seed)
+    parser.add_argument("--groups", type=int, default=groups)
+    parser.add_argument("--peak", type=float, default=peak, help="learning rate after the warm-up")
+    return parser.parse_args()
+
+
+def main() -> None:
+    options = parsed_options(__doc__, seed=20261125, groups=36_000, peak=1e-4)
     options.run.mkdir(parents=True, exist_ok=True)
     vectors = Vectors(options.vectors)
     pools = load_pools(options.pools, options.more, vectors)
