@@ -59,7 +59,7 @@ def _cells(system: SystemReport, names: list[str], *, is_timed: bool) -> list[st
         cells += ["", ""]
     else:
         cells.append(f"{difference.mean:+.3f} [{difference.low:+.3f}, {difference.high:+.3f}]")
-        cells.append("<0.001" if difference.p_corrected < 0.001 else f"{difference.p_corrected:.3f}")
+        cells.append(difference.shown_p)
     if is_timed:
         latency = system.latency
         cells += ["", ""] if latency is None else [f"{latency.p50_ms:.1f}", f"{latency.p95_ms:.1f}"]

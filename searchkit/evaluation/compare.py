@@ -66,6 +66,8 @@ def compare(
     chosen = tuple(grid() if configurations is None else configurations)
     if timed_count < 0:
         raise ConfigError(f"timed_count={timed_count}: give how many queries to time, 0 or more")
+    if latency_budget_ms is not None and not latency_budget_ms > 0:
+        raise ConfigError(f"latency_budget_ms={latency_budget_ms}: give milliseconds, above 0")
     checked = _checked_measures(measures, primary)
     shared: dict[object, list[SearchResult]] = {}
     trials = []

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
+from searchkit.errors import ConfigError
 from searchkit.types import Frozen, SearchMode
 
 DEFAULT_DEPTHS = (10, 20, 50, 100)
@@ -59,7 +60,12 @@ def grid(
         reranked_modes: First stages tried with reranking, at every depth.
         blends: With the reranker's blend, without it, or both.
         criteria: With the queries' criteria, without them, or both.
+
+    Raises:
+        ConfigError: There is no depth.
     """
+    if not depths:
+        raise ConfigError("depths is empty: give at least one candidate depth")
     alone = [Configuration(mode=mode, candidate_depth=max(depths), rerank=False) for mode in modes]
     reranked = [
         Configuration(mode=mode, candidate_depth=depth, blend=blend, criteria=reads_criteria)

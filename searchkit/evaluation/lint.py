@@ -141,6 +141,7 @@ def _one_depth(
 
 
 def _reranking(systems: Sequence[SystemReport], primary: str) -> Iterator[Lint]:
+    base = next((system.name for system in systems if system.difference is None), "")
     for system in systems:
         difference, configuration = system.difference, system.configuration
         if difference is None or configuration is None or not configuration.rerank:
@@ -148,7 +149,7 @@ def _reranking(systems: Sequence[SystemReport], primary: str) -> Iterator[Lint]:
         if difference.mean < 0 and difference.p_value < SIGNIFICANT:
             yield Lint(
                 code="rerank-hurts",
-                message=f"{system.name} lowers {primary} by {-difference.mean:.3f} against the first stage alone"
+                message=f"{system.name} lowers {primary} by {-difference.mean:.3f} against {base}"
                 f" (p = {difference.p_value:.3f})",
                 system=system.name,
             )

@@ -87,7 +87,7 @@ def _cells(system: SystemReport, names: Sequence[str]) -> list[str]:
         system.name,
         *(f"{system.measures[name]:.3f}" for name in names),
         f"{difference.mean:+.3f} [{difference.low:+.3f}, {difference.high:+.3f}]" if difference else "",
-        f"{difference.p_corrected:.3f}" if difference else "",
+        difference.shown_p if difference else "",
         f"{latency.p50_ms:.1f}" if latency else "",
         f"{latency.p95_ms:.1f}" if latency else "",
         f"{system.pool_recall:.3f}",

@@ -64,6 +64,11 @@ class Difference(Frozen):
     losses: int = Field(ge=0)
     ties: int = Field(ge=0)
 
+    @property
+    def shown_p(self) -> str:
+        """The corrected p-value in three digits; what would read 0.000 is "<0.001"."""
+        return "<0.001" if self.p_corrected < 0.001 else f"{self.p_corrected:.3f}"
+
 
 class SystemReport(Frozen):
     """One system: a configuration of a kit, or a run from a file.

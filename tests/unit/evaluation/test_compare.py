@@ -278,6 +278,13 @@ def test_a_comparison_of_nothing_or_of_twins_is_refused(configurations, complain
         compare(ScriptedSearcher(), judgments(), configurations)
 
 
+def test_a_budget_that_is_no_time_and_a_grid_without_depths_are_refused():
+    with pytest.raises(ConfigError, match="latency_budget_ms=nan"):
+        compare(ScriptedSearcher(), judgments(), [Configuration()], latency_budget_ms=float("nan"))
+    with pytest.raises(ConfigError, match="depths is empty"):
+        grid(depths=())
+
+
 def test_a_negative_number_of_timed_queries_is_refused():
     with pytest.raises(ConfigError, match="timed_count=-1"):
         compare(ScriptedSearcher(), judgments(), timed_count=-1)

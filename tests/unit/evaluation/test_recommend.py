@@ -77,9 +77,34 @@ def test_within_a_budget_that_the_baseline_breaks_the_best_first_stage_is_taken(
 
 
 def test_a_budget_that_nothing_keeps_is_said():
-    choice = choose(system(0.7, 200, p=0.001), budget_ms=1)
-    assert choice.system == BASE.name
-    assert choice.sentences[-1].startswith("Nothing stays within 1 ms")
+    choice = choose(DENSE, system(0.7, 200, p=0.001), budget_ms=1)
+    assert choice.system == DENSE.name
+    assert choice.sentences[-1] == "Nothing stays within 1 ms at the 95th percentile; dense, depth 50 is the fastest."
+
+
+def test_a_sure_gain_is_taken_before_a_larger_one_that_may_be_luck():
+    choice = choose(system(0.544, 100, p=0.001), system(0.568, 200, depth=100, p=0.09))
+    assert choice.system == "hybrid + rerank, depth 50"
+    assert choice.sentences[1] == (
+        "hybrid + rerank, depth 100 scores 0.024 more, which may be luck: judge more queries to tell."
+    )
+
+
+def test_a_faster_one_whose_gain_may_be_luck_does_not_hide_a_sure_gain():
+    choice = choose(system(0.596, 100, p=0.06), system(0.6, 200, depth=100, p=0.001))
+    assert choice.system == "hybrid + rerank, depth 100"
+
+
+def test_where_all_rerank_and_the_baseline_breaks_the_budget_what_keeps_it_is_taken():
+    slow, fast = system(0.5, 80, depth=100), system(0.45, 20, depth=10, p=0.3)
+    choice = recommend([slow, fast], slow.name, PRIMARY, 50)
+    assert choice.system == fast.name
+    assert choice.sentences[0].endswith("for the time that it takes.")
+
+
+def test_a_budget_is_not_called_kept_where_nothing_was_timed():
+    untimed = [one.model_copy(update={"latency": None}) for one in (BASE, system(0.7, None, p=0.001))]
+    assert recommend(untimed, BASE.name, PRIMARY, 1).sentences[-1].startswith("Nothing was timed")
 
 
 @pytest.mark.parametrize("p", [0.001, 0.5])
