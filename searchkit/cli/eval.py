@@ -25,6 +25,11 @@ EXAMPLE = (
     "Example: searchkit eval judged/ --collection handbook --depth 20 --depth 100 --html report.html"
     "   or, for runs made elsewhere: searchkit eval --qrels qrels.txt --run bm25.run --run mine.run"
 )
+_SEARCH_OPTIONS = {
+    "collection": "--collection", "index": "--index", "sample": "--sample", "depths": "--depth", "modes": "--mode",
+    "rerank": "--rerank", "blend": "--blend", "criteria": "--criteria", "timed": "--timed", "budget_ms": "--budget-ms",
+    "path": "--path", "url": "--url", "encoder_folder": "--encoder-folder",
+}  # fmt: skip
 _SWITCH = {"on": (True,), "off": (False,), "both": (True, False)}
 
 
@@ -72,8 +77,19 @@ class Outputs:
             write_png(report, self.png)
         if self.runs is not None:
             write_qrels(qrels, self.runs / "qrels.txt")
-            for run in runs:
-                write_run(run, self.runs / f"{re.sub('[^A-Za-z0-9]+', '-', run.name).strip('-')}.run")
+            for run, name in zip(runs, _file_names([run.name for run in runs]), strict=True):
+                write_run(run, self.runs / name)
+
+
+def _file_names(names: Sequence[str]) -> list[str]:
+    """Return a file name for each run, like its own name and no other's, whatever the file system makes of case."""
+    found: list[str] = []
+    for name in names:
+        plain = re.sub(r"\W+", "-", name).strip("-") or "run"
+        stems = [plain, *(f"{plain}-{number}" for number in range(2, len(names) + 1))]
+        taken = {file.casefold() for file in found}
+        found.append(next(f"{stem}.run" for stem in stems if f"{stem}.run".casefold() not in taken))
+    return found
 
 
 def evaluate(
@@ -130,7 +146,10 @@ def evaluate(
     session: Session = context.obj
     outputs = Outputs(report_file, html, png, runs_folder)
     outputs.check()
+    if budget_ms is not None and not budget_ms > 0:
+        raise typer.BadParameter(f"--budget-ms {budget_ms}: give milliseconds, above 0")
     if run_files:
+        _refuse_search_options(context)
         report, runs, qrels = _compare_files(folder, split, qrels_file, run_files, measures, seed)
     elif folder is None or qrels_file is not None:
         raise typer.BadParameter(
@@ -147,12 +166,20 @@ def evaluate(
                 _index(session, kit, folder)
             report, runs = _compare(kit, judged, chosen, measures, timed, budget_ms, seed)
         qrels = judged.qrels
-    outputs.write(report, runs, qrels)
     if as_json:
         session.output.json(report)
     else:
         show_report(session.output, report)
     session.output.warn(f"note: {finding.message}" for finding in report.lint)
+    outputs.write(report, runs, qrels)  # last: what cannot be written must not take the table with it
+
+
+def _refuse_search_options(context: typer.Context) -> None:
+    """Refuse what only searching can heed: with ``--run`` nothing is searched."""
+    for name, option in _SEARCH_OPTIONS.items():
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            raise typer.BadParameter(f"{option} says how to search; with --run nothing is searched: leave it out")
 
 
 def _compare(

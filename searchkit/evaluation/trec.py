@@ -9,12 +9,16 @@ from __future__ import annotations
 import gzip
 import math
 import re
+import zlib
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
 from searchkit.errors import ConfigError
 from searchkit.evaluation.judged import Qrels, Run, ScoredPassage
+
+_HEADERS = frozenset({"score", "relevance", "rel", "label", "grade", "judgment", "judgement"})
+"""What the last column of a table of judgments is called, where it has names."""
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -31,15 +35,15 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
                     yield number, text.removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not UTF-8 text (byte {error.start}): save it as UTF-8") from error
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise ConfigError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 
 def read_qrels(path: str | Path) -> dict[str, dict[str, int]]:
     """Read judgments: TREC's four columns (query, iteration, passage, relevance) or three (query, passage, relevance).
 
-    Columns are separated by tabs where a line has any, else by spaces. A first line whose relevance is no number is
-    taken as the header.
+    Columns are separated by tabs where a line has any, else by spaces. A first line whose last column is named
+    ``score``, ``relevance`` or the like is taken as the header.
 
     Raises:
         ConfigError: The file is missing, empty or has a row that cannot be understood; the message gives its line.
@@ -49,13 +53,13 @@ def read_qrels(path: str | Path) -> dict[str, dict[str, int]]:
     for place, (number, line) in enumerate(read_lines(path)):
         cells = [cell.strip() for cell in line.split("\t")] if "\t" in line else line.split()
         relevance = _relevance(cells[-1])
-        if len(cells) not in (3, 4) or (relevance is None and place > 0):
+        if place == 0 and cells[-1].lower() in _HEADERS:
+            continue
+        if len(cells) not in (3, 4) or relevance is None:
             raise ConfigError(
                 f"{path}:{number}: {line[:80]!r} is no judgment: give query id, passage id and a whole number,"
                 " or TREC's four columns"
             )
-        if relevance is None:
-            continue
         judgments = qrels.setdefault(cells[0], {})
         if judgments.setdefault(cells[-2], relevance) != relevance:
             raise ConfigError(f"{path}:{number}: passage {cells[-2]!r} is judged twice, differently, for {cells[0]!r}")
@@ -76,14 +80,14 @@ def write_qrels(qrels: Qrels, path: str | Path) -> None:
     """Write judgments in TREC's four columns.
 
     Raises:
-        ConfigError: An id is empty or holds white space, which separates the columns.
+        ConfigError: The file cannot be written, or an id is empty or holds white space, which separates the columns.
     """
     rows = (
         f"{_cell(query_id)} 0 {_cell(passage_id)} {relevance}\n"
         for query_id, judgments in qrels.items()
         for passage_id, relevance in judgments.items()
     )
-    Path(path).write_text("".join(rows), encoding="utf-8")
+    _write(path, "".join(rows))
 
 
 def read_run(path: str | Path, *, name: str | None = None) -> Run:
@@ -134,7 +138,7 @@ def write_run(run: Run, path: str | Path) -> None:
     list), the query's scores are written as n, n - 1, ... 1.
 
     Raises:
-        ConfigError: An id is empty or holds white space, which separates the columns.
+        ConfigError: The file cannot be written, or an id is empty or holds white space, which separates the columns.
     """
     lines: list[str] = []
     tag = "-".join(re.findall(r"[\w.]+", run.name)) or "run"
@@ -147,7 +151,14 @@ def write_run(run: Run, path: str | Path) -> None:
             f"{_cell(query_id)} Q0 {_cell(row.passage_id)} {rank} {score} {tag}\n"
             for rank, (row, score) in enumerate(zip(ranking, scores, strict=True), start=1)
         )
-    Path(path).write_text("".join(lines), encoding="utf-8")
+    _write(path, "".join(lines))
+
+
+def _write(path: str | Path, text: str) -> None:
+    try:
+        Path(path).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error.strerror}") from error
 
 
 def _cell(value: str) -> str:

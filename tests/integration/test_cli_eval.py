@@ -99,10 +99,35 @@ def test_runs_of_one_tool_are_told_apart_by_their_files(tmp_path):
     assert [system["name"] for system in json.loads(result.stdout)["systems"]] == ["a.run", "b.run"]
 
 
+def test_every_run_gets_a_file_of_its_own(tmp_path):
+    for file, name in (("a", "my.run"), ("b", "my-run"), ("c", "My-run"), ("d", "基线"), ("e", "改进"), ("f", "...")):
+        (tmp_path / f"{file}.run").write_text(f"q-cat-eats Q0 cat-eats 1 1.0 {name}\n", encoding="utf-8")
+    files = [part for name in "abcdef" for part in ("--run", f"{name}.run")]
+    assert run("eval", "zoo", *files, "--runs", "out").exit_code == 0
+    written = {path.name: read_run(path) for path in (tmp_path / "out").glob("*.run")}
+    assert sorted(written) == ["My-run-3.run", "my-run-2.run", "my-run.run", "run.run", "基线.run", "改进.run"]
+
+
+def test_the_table_is_shown_though_a_run_cannot_be_written(tmp_path, judged_folder):
+    with (
+        (judged_folder / "queries.jsonl").open("a") as queries,
+        (judged_folder / "qrels" / "test.tsv").open("a") as qrels,
+    ):
+        queries.write('\n{"_id": "a b", "text": "the cat"}')
+        qrels.write("\na b\tcat-eats\t1")
+    result = run("eval", "zoo", "--index", "--depth", "5", "--timed", "0", "--runs", "out")
+    assert result.exit_code == 1
+    assert "'a b' cannot stand in a TREC file" in result.stderr
+    assert "hybrid + rerank, depth 5" in result.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "complaint"),
     [
         (["eval"], 2, "FOLDER"),
+        (["eval", "zoo", "--run", "a.run", "--sample", "5"], 2, "--sample"),
+        (["eval", "zoo", "--run", "a.run", "--budget-ms", "5"], 2, "--budget-ms"),
+        (["eval", "zoo", "--index", "--budget-ms", "nan"], 2, "--budget-ms nan"),
         (["eval", "--run", "a.run"], 2, "--qrels"),
         (["eval", "zoo", "--qrels", "q", "--run", "a.run"], 2, "one of the two"),
         (["eval", "zoo", "--qrels", "q"], 2, "--run"),

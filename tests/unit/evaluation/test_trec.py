@@ -73,7 +73,9 @@ def test_a_gzipped_file_is_read(tmp_path):
     ("text", "complaint"),
     [
         ("", "no judgments"),
-        ("h1\th2\th3\n", "no judgments"),
+        ("query-id\tcorpus-id\tScore\n", "no judgments"),
+        ("q1 0 d1 0.5\nq1 0 d2 1\n", ":1: 'q1 0 d1 0.5'"),
+        ("q1 0 d1 x\nq1 0 d2 1\n", ":1:"),
         ("q a 1\nq b one\n", ":2: 'q b one'"),
         ("q a 1\nq b 0.5\n", ":2:"),
         ("q a\n", ":1:"),
@@ -105,7 +107,8 @@ def test_bad_runs_are_refused_with_their_line(tmp_path, text, complaint):
 def test_files_that_cannot_be_read_are_named(tmp_path):
     (tmp_path / "latin").write_bytes(b"q a \xff\n")
     (tmp_path / "not.gz").write_bytes(b"plain")
-    for name in ("absent", "latin", "not.gz"):
+    (tmp_path / "broken.gz").write_bytes(gzip.compress(b"q 0 a 1\n" * 99)[:12] + b"\xff" * 30)
+    for name in ("absent", "latin", "not.gz", "broken.gz"):
         with pytest.raises(ConfigError, match=name):
             read_qrels(tmp_path / name)
 
@@ -116,3 +119,8 @@ def test_an_id_that_would_break_the_columns_is_refused(tmp_path, passage_id):
         write_run(Run("a", {"q": (ScoredPassage(passage_id, 1.0),)}), tmp_path / "a.run")
     with pytest.raises(ConfigError, match="white space"):
         write_qrels({"q": {passage_id: 1}}, tmp_path / "a.qrels")
+
+
+def test_what_cannot_be_written_is_said(tmp_path):
+    with pytest.raises(ConfigError, match="absent/q cannot be written"):
+        write_qrels({"q": {"a": 1}}, tmp_path / "absent" / "q")
