@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import Field
 
@@ -22,6 +22,7 @@ Judgments = Mapping[str, Mapping[PassageId, float]] | Iterable[Judgment]
 Unjudged = Literal["irrelevant", "ignored"]
 SearchJudged = Callable[[Sequence[Judgment]], list[SearchResult]]
 
+_FORMS = "pass Judgment objects, or a mapping of query to {passage id: relevance}."
 _MEASURED_EVERY = 4
 _LEAST_QUERIES = 2 * _MEASURED_EVERY
 
@@ -34,7 +35,8 @@ class CalibrationReport(Frozen):
         query_count: Judged queries.
         candidate_count: Candidates of these queries that the fit saw.
         relevant_count: How many of them are relevant.
-        before: Calibration errors of the former profile on every fourth query; ``None`` below eight queries.
+        before: Calibration errors of the former profile on every fourth query; ``None`` where fewer than eight have
+            candidates that are judged.
         after: The same queries, of a profile fitted on the others.
     """
 
@@ -46,12 +48,16 @@ class CalibrationReport(Frozen):
     after: FitQuality | None = None
 
 
-def checked_judgments(judgments: Judgments) -> list[Judgment]:
+def checked_judgments(judgments: Judgments, unjudged: Unjudged) -> list[Judgment]:
     """Return the judgments as a list.
 
     Raises:
-        ConfigError: There are none, or one cannot be understood.
+        ConfigError: There are none, or one cannot be understood, or ``unjudged`` is no way to take the rest.
     """
+    if unjudged not in get_args(Unjudged):
+        raise ConfigError(f"unjudged={unjudged!r}: give {' or '.join(map(repr, get_args(Unjudged)))}.")
+    if not isinstance(judgments, Iterable):
+        raise ConfigError(f"judgments is a {type(judgments).__name__}: {_FORMS}")
     rows = judgments.items() if isinstance(judgments, Mapping) else judgments
     found = [row if isinstance(row, Judgment) else _judgment(place, row) for place, row in enumerate(rows)]
     if not found:
@@ -64,10 +70,7 @@ def _judgment(place: int, row: Any) -> Judgment:
         query, relevance = row
         return Judgment(query=query, relevance={key: float(grade) for key, grade in dict(relevance).items()})
     except (TypeError, ValueError) as error:
-        raise ConfigError(
-            f"Judgment {place} is not understood ({str(error).splitlines()[0]}): pass Judgment objects, or a "
-            "mapping of query to {passage id: relevance}."
-        ) from error
+        raise ConfigError(f"Judgment {place} is not understood ({str(error).splitlines()[0]}): {_FORMS}") from error
 
 
 def calibrate(
@@ -90,10 +93,11 @@ def calibrate(
     Raises:
         ConfigError: No candidate is relevant, or all are.
     """
+    # By its text, not its place: a query that is judged twice must not be fitted on and measured too.
     candidates = [
         candidate
-        for place, (judgment, result) in enumerate(zip(judgments, results, strict=True))
-        for candidate in _judged(str(place), judgment, result, unjudged)
+        for judgment, result in zip(judgments, results, strict=True)
+        for candidate in _judged(f"{judgment.query}\n{judgment.criteria or ''}", judgment, result, unjudged)
     ]
     relevant = sum(candidate.relevance >= 0.5 for candidate in candidates)
     if not 0 < relevant < len(candidates):
@@ -103,7 +107,7 @@ def calibrate(
         )
     source = f"{len(candidates)} candidates of {len(judgments)} judged queries"
     fitted = fit_profile(candidates, with_blend=with_blend, fitted_on=source)
-    before, after = _on_unseen_queries(candidates, former, len(judgments), with_blend=with_blend)
+    before, after = _on_unseen_queries(candidates, former, with_blend=with_blend)
     return CalibrationReport(
         profile=fitted.model_copy(update={"criteria_template": former.criteria_template}),
         query_count=len(judgments),
@@ -115,22 +119,29 @@ def calibrate(
 
 
 def _judged(query: str, judgment: Judgment, result: SearchResult, unjudged: Unjudged) -> list[JudgedCandidate]:
+    graded = [(hit, _grade(judgment, hit.id)) for hit in result]
     return [
         JudgedCandidate(
             query=query,
             logit=hit.logit,
             evidence=hit.retrieval,
-            relevance=min(1.0, max(0.0, judgment.relevance.get(hit.id, 0.0))),
+            relevance=min(1.0, max(0.0, grade or 0.0)),
         )
-        for hit in result
-        if hit.logit is not None and (unjudged == "irrelevant" or hit.id in judgment.relevance)
+        for hit, grade in graded
+        if hit.logit is not None and (unjudged == "irrelevant" or grade is not None)
     ]
 
 
+def _grade(judgment: Judgment, passage_id: PassageId) -> float | None:
+    """Return the grade of a passage; judgments from files name the passage 7 as "7"."""
+    relevance = judgment.relevance
+    return relevance[passage_id] if passage_id in relevance else relevance.get(str(passage_id))
+
+
 def _on_unseen_queries(
-    candidates: Sequence[JudgedCandidate], former: RerankerProfile, query_count: int, *, with_blend: bool
+    candidates: Sequence[JudgedCandidate], former: RerankerProfile, *, with_blend: bool
 ) -> tuple[FitQuality | None, FitQuality | None]:
-    if query_count < _LEAST_QUERIES:
+    if len({candidate.query for candidate in candidates}) < _LEAST_QUERIES:
         return None, None
     fitted_on, unseen = split_by_query(candidates, every=_MEASURED_EVERY)
     if len({candidate.relevance >= 0.5 for candidate in fitted_on}) < 2:

@@ -197,7 +197,7 @@ class SearchKit(KitFace):
             ConfigError: A judgment is not understood, or no candidate or every candidate is relevant.
             RerankError: Stage 2 failed.
         """
-        judged = checked_judgments(judgments)
+        judged = checked_judgments(judgments, unjudged)
         arguments = {"top_k": candidate_depth, "candidate_depth": candidate_depth, "mode": self._possible("hybrid")}
         texts = [checked_text(judgment.query) for judgment in judged]
         requests = [checked_request({**arguments, "criteria": judgment.criteria}) for judgment in judged]

@@ -6,7 +6,7 @@ All are pydantic models: frozen, strict (``top_k="10"`` fails) and closed (a mis
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal, overload
+from typing import Annotated, Any, Literal, overload
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -210,10 +210,11 @@ class Judgment(Frozen):
 
     Attributes:
         query: The query, as it is searched.
-        relevance: Relevance by passage id: 0 is irrelevant, 1 and above relevant, between them relevant in part.
+        relevance: Relevance by passage id: 0 is irrelevant, 1 and above relevant, between them relevant in part. A
+            passage that the collection calls 7 is found under "7" too, as files of judgments name it.
         criteria: What stage 2 reads beside the query.
     """
 
     query: str
-    relevance: dict[PassageId, float]
+    relevance: dict[PassageId, Annotated[float, Field(allow_inf_nan=False)]]
     criteria: str | None = None

@@ -120,11 +120,38 @@ def test_judged_queries_can_be_passed_on(kit):
         (["berlin"], "Judgment 0 is not understood"),
         ({"berlin": {"berlin-people": "yes"}}, "Judgment 0 is not understood"),
         ({"berlin": {"no such id": 1}}, "0 are relevant"),
+        ({"berlin": {"berlin-people": float("nan")}}, "Judgment 0 is not understood"),
+        (None, "judgments is a NoneType"),
     ],
 )
 def test_bad_judgments_are_named(kit, rows, says):
     with pytest.raises(ConfigError, match=says):
         kit.calibrate(rows, candidate_depth=20)
+
+
+def test_a_misspelled_way_to_take_the_unjudged_is_refused(kit):
+    with pytest.raises(ConfigError, match="unjudged='irrelevent'"):
+        kit.calibrate(judgments(), unjudged="irrelevent")
+
+
+def test_whole_numbers_as_ids_are_found_by_judgments_from_files(tmp_path):
+    with SearchKit("numbers", path=tmp_path, encoder=FakeEncoder(), reranker=FakeReranker()) as numbered:
+        numbered.add([{"id": number, "text": f"people of {town}"} for number, town in enumerate(TOWNS)])
+        judged = JudgedQueries(name="n", queries=(JudgedQuery(id="q", text="people oslo"),), qrels={"q": {"3": 1}})
+        assert numbered.calibrate(judged.judgments()).relevant_count == 1
+
+
+def test_queries_without_judged_candidates_do_not_count_for_the_measurement(kit):
+    rows = [Judgment(query=query, relevance=relevance) for query, relevance in judgments().items()]
+    strangers = [Judgment(query=row.query, relevance={"absent": 1}) for row in rows[3:]]
+    some = [*(row.model_copy(update={"relevance": row.relevance | {"york-bread": 0}}) for row in rows[:3]), *strangers]
+    report = kit.calibrate(some, candidate_depth=48, unjudged="ignored")
+    assert (report.candidate_count, report.before, report.after) == (6, None, None)
+
+
+def test_a_query_judged_again_and_again_is_one_query(kit):
+    row = Judgment(query="people berlin", relevance={"berlin-people": 1})
+    assert kit.calibrate([row] * 8, candidate_depth=20).after is None
 
 
 def test_a_failing_model_is_an_error_and_changes_nothing(tmp_path):
