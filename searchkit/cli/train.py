@@ -156,9 +156,10 @@ def _show(session: Session, report: TrainingReport, *, as_json: bool) -> None:
         session.output.json(report)
     else:
         pairs = report.statistics
+        loss = "" if report.final_loss is None else f", last loss {report.final_loss:.4f}"
         session.output.show(
             f"{report.folder}: {report.steps} steps in {report.seconds:.0f} s on {pairs.pair_count} pairs of"
-            f" {pairs.query_count} queries, last loss {report.final_loss:.4f}"
+            f" {pairs.query_count} queries{loss}"
         )
         session.output.note(f'use it: SearchKit(..., reranker=CrossEncoderReranker("{report.folder}"))')
     session.output.warn(f"note: {warning}" for warning in report.statistics.warnings)

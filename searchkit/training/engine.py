@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import shutil
 import sys
@@ -65,7 +66,8 @@ def fit(
 
     Raises:
         ModelLoadError: The base model cannot be loaded as a cross-encoder.
-        ConfigError: The device cannot compute in the precision asked for, or the checkpoint is no trainer's.
+        ConfigError: The device cannot compute in the precision asked for, the checkpoint is no trainer's, or the
+            training diverged.
     """
     with ExitStack() as stack:
         stack.enter_context(no_progress_bars())
@@ -75,6 +77,7 @@ def fit(
         trainer.add_callback(_Progress(advance))
         _train(trainer, _last_checkpoint(checkpoints))
         seconds = time.perf_counter() - started
+        _refuse_divergence(model, recipe, checkpoints)
         model.save_pretrained(str(target), create_model_card=False)
         # The saved tokenizer would still cut as it did in the last batch.
         shutil.copyfile(checkpoints / _BASE / "tokenizer.json", target / "tokenizer.json")
@@ -92,14 +95,18 @@ def _prepare(
     pairs: Sequence[LabelledPair], base: Path, checkpoints: Path, recipe: Recipe, device: str | None
 ) -> tuple[CrossEncoder, CrossEncoderTrainer]:
     set_seed(recipe.seed)  # before the model is made: the new classification layer is drawn from it
-    model = CrossEncoder(
-        str(_cross_encoder_folder(base, checkpoints / _BASE)),
-        num_labels=1,
-        max_length=recipe.max_length,
-        activation_fn=torch.nn.Identity(),
-        device=device,
-        local_files_only=True,
-    )
+    folder = _cross_encoder_folder(base, checkpoints / _BASE)
+    try:
+        model = CrossEncoder(
+            str(folder),
+            num_labels=1,
+            max_length=recipe.max_length,
+            activation_fn=torch.nn.Identity(),
+            device=device,
+            local_files_only=True,
+        )
+    except (OSError, ValueError) as error:
+        raise ModelLoadError(f"{str(folder)!r} is damaged ({error}): delete {str(checkpoints)!r}") from error
     weight = None if recipe.positive_weight is None else torch.tensor(recipe.positive_weight)
     trainer = CrossEncoderTrainer(
         model=model,
@@ -128,11 +135,31 @@ def _train(trainer: CrossEncoderTrainer, checkpoint: str | None) -> None:
         ) from error
 
 
+def _refuse_divergence(model: CrossEncoder, recipe: Recipe, checkpoints: Path) -> None:
+    """Refuse weights that are no numbers, and drop the checkpoints: going on from them would end the same way."""
+    broken = [name for name, weight in model.named_parameters() if not bool(torch.isfinite(weight).all())]
+    if broken:
+        shutil.rmtree(checkpoints)
+        raise ConfigError(
+            f"the training diverged: {len(broken)} weight matrices hold values that are no numbers, such as"
+            f" {broken[0]!r}. Nothing was kept; train anew with a learning_rate below {recipe.learning_rate:g}"
+            f" or a max_grad_norm below {recipe.max_grad_norm:g}."
+        )
+
+
 def _last_checkpoint(checkpoints: Path) -> str | None:
     """The newest checkpoint that was written to its end: the trainer's state is the last file it writes."""
-    complete = [path.parent for path in checkpoints.glob("checkpoint-*/trainer_state.json")]
+    complete = [path.parent for path in checkpoints.glob("checkpoint-*/trainer_state.json") if _is_whole(path)]
     newest = max(complete, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
     return None if newest is None else str(newest)
+
+
+def _is_whole(state: Path) -> bool:
+    try:
+        json.loads(state.read_text(encoding="utf-8"))
+    except ValueError:  # the kill came while it was written
+        return False
+    return True
 
 
 def _cross_encoder_folder(base: Path, folder: Path) -> Path:
@@ -150,8 +177,11 @@ def _cross_encoder_folder(base: Path, folder: Path) -> Path:
         tokenizer = load_transformers_tokenizer(base).tokenizer
     except (OSError, ValueError) as error:
         raise ModelLoadError(f"The base model in {str(base)!r} cannot be loaded as a cross-encoder: {error}") from error
-    network.save_pretrained(str(folder))
-    _save_tokenizer(base, tokenizer, folder)
+    part = folder.with_suffix(".part")  # a kill must not leave half of it under its name
+    shutil.rmtree(part, ignore_errors=True)
+    network.save_pretrained(str(part))
+    _save_tokenizer(base, tokenizer, part)
+    part.replace(folder)
     return folder
 
 
@@ -181,6 +211,7 @@ def _arguments(recipe: Recipe, checkpoints: Path, *, is_cpu: bool) -> CrossEncod
             bf16=recipe.precision == "bf16",
             fp16=recipe.precision == "fp16",
             logging_steps=recipe.logging_steps,
+            logging_nan_inf_filter=False,  # a loss that is no number must not be logged as the mean of the others
             save_strategy="steps",
             save_steps=recipe.save_steps,
             save_total_limit=recipe.kept_checkpoints,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,8 +13,11 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from searchkit.config import RerankerProfile
-from searchkit.errors import ConfigError, MissingExtraError, ModelLoadError
+from searchkit.errors import ConfigError, MissingExtraError, ModelLoadError, SearchkitError
+from searchkit.models.device import resolve_device
+from searchkit.models.hashing import weight_hash
 from searchkit.models.lookup import ModelFolder, ModelNotFoundError, find_model
+from searchkit.models.tokenizer import max_length
 from searchkit.training.calibrate import write_profile
 from searchkit.training.card import CardFacts, render_card
 from searchkit.training.pairs import LabelledPair, PairStatistics, check_pairs
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
 DEFAULT_BASE = "all-MiniLM-L6-v2"
 RUN_FILE = "run.json"
 LOG_FILE = "training_log.jsonl"
+CARD_FILE = "card.json"
 CHECKPOINTS = "checkpoints"
 
 
@@ -52,7 +57,7 @@ class TrainingReport(Frozen):
         folder: The trained model, with its card, profile, log and run description.
         steps: Optimizer steps.
         seconds: Wall-clock seconds of the last stretch; a resumed run counts from where it went on.
-        final_loss: Mean loss of the last log line.
+        final_loss: Mean loss of the last log line; ``None`` where the run was shorter than one logging interval.
         statistics: The pairs.
         log: Every line of the training log.
     """
@@ -60,7 +65,7 @@ class TrainingReport(Frozen):
     folder: str
     steps: int
     seconds: float
-    final_loss: float
+    final_loss: float | None
     statistics: PairStatistics
     log: tuple[LogLine, ...]
 
@@ -70,6 +75,7 @@ class _RunIdentity(Frozen):
 
     recipe: Recipe
     base_model: str
+    base_sha256: str
     pairs_sha256: str
 
 
@@ -98,14 +104,16 @@ def train(
         recipe: The hyperparameters; the seed card's by default.
         base_model: The weights to start from: a folder or a name, bi-encoder or cross-encoder.
         evaluation_queries: Queries that the model will be judged on; finding one among the pairs is an error.
-        resume: Go on from the last checkpoint in ``folder``; without one, start.
+        resume: Go on from the last checkpoint in ``folder``; without one, start. A run that is at its end is left as
+            it is.
         device: "cpu", "cuda", "mps"; ``None`` takes the best there is.
         show_progress: ``None`` shows a bar when standard error is a terminal.
         offline: Never ask the model hub for ``base_model``.
         model_name: Name in the model card; the folder's name by default.
 
     Raises:
-        ConfigError: The pairs cannot teach anything, the folder holds another run, or a value is out of range.
+        ConfigError: The pairs cannot teach anything, the folder holds another run, a value is out of range, or the
+            training diverged.
         ModelLoadError: The base model was not found or is damaged.
         MissingExtraError: The extra 'train' is not installed.
     """
@@ -113,15 +121,24 @@ def train(
     target = Path(folder)
     statistics = check_pairs(pairs, evaluation_queries=evaluation_queries)
     base = _find_base(base_model, offline=offline)
-    identity = _RunIdentity(recipe=recipe, base_model=base.name, pairs_sha256=_digest(pairs))
-    _claim(target, identity, resume=resume)
+    _check_length(recipe, base.path)
+    device = None if device is None else resolve_device(device)
+    identity = _RunIdentity(
+        recipe=recipe, base_model=base.name, base_sha256=weight_hash(base.path), pairs_sha256=_digest(pairs)
+    )
     try:
         from searchkit.training import engine
     except ImportError as error:
         raise MissingExtraError("training", "train") from error
-    outcome = engine.fit(
-        pairs, base.path, target, target / CHECKPOINTS, recipe, device=device, show_progress=show_progress
-    )
+    if _claim(target, identity, resume=resume) and (finished := _finished(target, statistics)) is not None:
+        return finished
+    try:
+        outcome = engine.fit(
+            pairs, base.path, target, target / CHECKPOINTS, recipe, device=device, show_progress=show_progress
+        )
+    except SearchkitError:
+        _disclaim(target)
+        raise
     report = _report(target, outcome, statistics)
     write_profile(RerankerProfile(fitted_on="not fitted: the plain sigmoid of the logit"), target)
     (target / LOG_FILE).write_text("".join(line.model_dump_json() + "\n" for line in report.log), encoding="utf-8")
@@ -138,7 +155,7 @@ def train(
         hardware=outcome.hardware,
     )
     (target / "README.md").write_text(render_card(facts), encoding="utf-8")
-    (target / "card.json").write_text(facts.model_dump_json(indent=2), encoding="utf-8")
+    (target / CARD_FILE).write_text(facts.model_dump_json(indent=2), encoding="utf-8")
     return report
 
 
@@ -156,8 +173,14 @@ def _digest(pairs: Sequence[LabelledPair]) -> str:
     return digest.hexdigest()
 
 
-def _claim(target: Path, identity: _RunIdentity, *, resume: bool) -> None:
-    """Make the folder ours, or refuse to mix two runs."""
+def _check_length(recipe: Recipe, base: Path) -> None:
+    longest = max_length(base)
+    if recipe.max_length > longest:
+        raise ConfigError(f"max_length={recipe.max_length}: the base model reads {longest} tokens at most.")
+
+
+def _claim(target: Path, identity: _RunIdentity, *, resume: bool) -> bool:
+    """Make the folder ours, or refuse to mix two runs; tell whether there is a run to go on with."""
     description = target / RUN_FILE
     if description.is_file():
         if not resume:
@@ -166,11 +189,39 @@ def _claim(target: Path, identity: _RunIdentity, *, resume: bool) -> None:
                 "give another folder."
             )
         _compare(description, identity)
-        return
+        return True
     if target.is_dir() and any(target.iterdir()):
         raise ConfigError(f"{str(target)!r} is not empty and holds no training run. Give a new folder.")
     target.mkdir(parents=True, exist_ok=True)
     description.write_text(identity.model_dump_json(indent=2), encoding="utf-8")
+    return False
+
+
+def _disclaim(target: Path) -> None:
+    """Give up a folder where no step was kept: another attempt need not be the same run."""
+    if not any((target / CHECKPOINTS).glob("checkpoint-*")):
+        shutil.rmtree(target / CHECKPOINTS, ignore_errors=True)
+        (target / RUN_FILE).unlink(missing_ok=True)
+
+
+def _finished(target: Path, statistics: PairStatistics) -> TrainingReport | None:
+    """Return the report of a run that is at its end: the card is the last file to be written."""
+    try:
+        facts = CardFacts.model_validate_json((target / CARD_FILE).read_text(encoding="utf-8"))
+        lines = (target / LOG_FILE).read_text(encoding="utf-8").splitlines()
+        log = tuple(LogLine.model_validate_json(line) for line in lines)
+    except (OSError, ValueError):
+        return None
+    if not (target / "model.safetensors").is_file():
+        return None
+    return TrainingReport(
+        folder=str(target),
+        steps=facts.recipe.step_count(facts.statistics.pair_count),
+        seconds=facts.seconds,
+        final_loss=log[-1].loss if log else None,
+        statistics=statistics,
+        log=log,
+    )
 
 
 def _compare(description: Path, identity: _RunIdentity) -> None:
@@ -192,7 +243,7 @@ def _report(target: Path, outcome: Outcome, statistics: PairStatistics) -> Train
         folder=str(target),
         steps=outcome.steps,
         seconds=outcome.seconds,
-        final_loss=log[-1].loss if log else float("nan"),
+        final_loss=log[-1].loss if log else None,
         statistics=statistics,
         log=log,
     )

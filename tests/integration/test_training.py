@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from searchkit.errors import ConfigError, ModelLoadError
 from searchkit.reranking import CrossEncoderReranker
@@ -176,11 +177,54 @@ def test_another_run_s_folder_is_neither_overwritten_nor_continued(trained: Path
         train(make_pairs(), trained, RECIPE, base_model=base)
     with pytest.raises(ConfigError, match="another recipe"):
         train(make_pairs(), trained, RECIPE.model_copy(update={"epochs": 9}), base_model=base, resume=True)
+    other = shutil.copytree(base, tmp_path / "other" / base.name)
+    altered = weights(other) | {"embeddings.LayerNorm.bias": np.ones(32, np.float32)}
+    save_file(altered, other / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ConfigError, match="another base_sha256"):
+        train(make_pairs(), trained, RECIPE, base_model=other, resume=True)
+    shutil.rmtree(tmp_path / "other")
     with pytest.raises(ConfigError, match="another pairs_sha256"):
         train(make_pairs()[:-1], trained, RECIPE, base_model=base, resume=True)
     (tmp_path / "thesis.txt").write_text("mine", encoding="utf-8")
     with pytest.raises(ConfigError, match="not empty"):
         train(make_pairs(), tmp_path, RECIPE, base_model=base)
+
+
+def test_a_finished_run_is_left_as_it_is(trained: Path, base: Path) -> None:
+    from searchkit.config import Calibration, RerankerProfile
+    from searchkit.training import write_profile
+
+    before = {name: (trained / name).read_bytes() for name in ("README.md", "card.json", "model.safetensors")}
+    write_profile(RerankerProfile(calibration=Calibration(slope=2.0, intercept=1.0), fitted_on="mine"), trained)
+    report = train(make_pairs(), trained, RECIPE, base_model=base, device="cpu", show_progress=False, resume=True)
+    assert (report.steps, [line.step for line in report.log]) == (30, [5, 10, 15, 20, 25, 30])
+    assert {name: (trained / name).read_bytes() for name in before} == before
+    assert CrossEncoderReranker(trained, device="cpu").profile.fitted_on == "mine"
+
+
+def test_a_checkpoint_or_a_base_that_was_half_written_does_not_stop_the_run(trained, base, tmp_path):
+    killed = interrupted(trained, tmp_path / "killed")
+    half = killed / "checkpoints" / "checkpoint-25"
+    half.mkdir()
+    (half / "trainer_state.json").write_text('{"epoch": 2.')
+    report = train(make_pairs(), killed, RECIPE, base_model=base, device="cpu", show_progress=False, resume=True)
+    assert report.steps == 30
+    early = interrupted(trained, tmp_path / "early")
+    for path in (early / "checkpoints").iterdir():
+        shutil.rmtree(path)
+    (early / "checkpoints" / "base.part").mkdir()
+    (early / "checkpoints" / "base.part" / "config.json").write_text("{")
+    train(make_pairs(), early, RECIPE, base_model=base, device="cpu", show_progress=False, resume=True)
+    np.testing.assert_array_equal(*(weights(one)["classifier.weight"] for one in (trained, early)))
+
+
+def test_a_run_that_diverges_is_an_error_and_leaves_no_model(base: Path, tmp_path: Path) -> None:
+    wild = RECIPE.model_copy(update={"learning_rate": 1e30, "max_grad_norm": 1e30, "save_steps": 100})
+    with pytest.raises(ConfigError, match="diverged"):
+        train(make_pairs(), tmp_path / "run", wild, base_model=base, device="cpu", show_progress=False)
+    assert not (tmp_path / "run" / "model.safetensors").exists()
+    report = train(make_pairs(), tmp_path / "run", RECIPE, base_model=base, device="cpu", show_progress=False)
+    assert report.steps == 30
 
 
 def test_mistakes_are_found_before_anything_is_written(base: Path, tmp_path: Path) -> None:
@@ -189,6 +233,10 @@ def test_mistakes_are_found_before_anything_is_written(base: Path, tmp_path: Pat
         train(make_pairs(), folder, RECIPE, base_model=base, evaluation_queries=["how many people 3?"])
     with pytest.raises(ModelLoadError):
         train(make_pairs(), folder, RECIPE, base_model=tmp_path / "nowhere")
+    with pytest.raises(ConfigError, match="device='cuda:99'"):
+        train(make_pairs(), folder, RECIPE, base_model=base, device="cuda:99")
+    with pytest.raises(ConfigError, match="max_length=65: the base model reads 64 tokens"):
+        train(make_pairs(), folder, RECIPE.model_copy(update={"max_length": 65}), base_model=base)
     assert not folder.exists()
 
 
