@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from searchkit.training import LabelledPair, MiningConfig, RankedPassage, mine_pairs
+from searchkit.training.pairs import normalised
 from searchkit.types import Hit, PassageId, SearchResult
 
 if TYPE_CHECKING:
@@ -41,7 +42,9 @@ def mine_collection(
 ) -> Mined:
     """Return pairs for the judged queries, with negatives from the first stage of ``kit``.
 
-    Each query is mined by itself: a passage that is relevant to a query under other criteria is the best of negatives.
+    A query that occurs several times with the same criteria, as in a log of clicks, is asked once: what is relevant in
+    one place is no negative in another. Criteria keep queries apart: a passage that is relevant to a query under other
+    criteria is the best of negatives.
 
     Args:
         kit: The collection; its reranker is not used.
@@ -51,16 +54,29 @@ def mine_collection(
         on_progress: Gets the number of queries finished since its last call.
     """
     mined = Mined()
+    relevant = _relevant(judged)
     for start in range(0, len(judged.queries), _BATCH):
         batch = judged.queries[start : start + _BATCH]
         results = kit.search_batch([query.text for query in batch], top_k=depth, candidate_depth=depth, rerank=False)
         for query, result in zip(batch, results, strict=True):
-            relevant = [key for key, grade in judged.qrels[query.id].items() if grade > 0]
-            _mine_one(mined, query, _positives(kit, relevant, result), result, config)
+            _mine_one(mined, query, _positives(kit, relevant[_asked(query)], result), result, config)
         if on_progress is not None:
             on_progress(len(batch))
     mined.pairs = list(dict.fromkeys(mined.pairs))
     return mined
+
+
+def _asked(query: JudgedQuery) -> tuple[str, str]:
+    return normalised(query.text), normalised(query.criteria or "")
+
+
+def _relevant(judged: JudgedQueries) -> dict[tuple[str, str], list[str]]:
+    """Return the ids of what is relevant to each query, wherever and however it is spelled among the queries."""
+    found: dict[tuple[str, str], dict[str, None]] = {}
+    for query in judged.queries:
+        grades = judged.qrels[query.id]
+        found.setdefault(_asked(query), {}).update(dict.fromkeys(key for key, grade in grades.items() if grade > 0))
+    return {asked: list(keys) for asked, keys in found.items()}
 
 
 def _mine_one(

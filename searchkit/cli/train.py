@@ -34,7 +34,9 @@ def train(
         Path | None,
         typer.Option(help="Queries and their relevant passages, as in 'searchkit eval'.", rich_help_panel="Mining"),
     ] = None,
-    split: Annotated[str | None, typer.Option(help="Which file under qrels/.", rich_help_panel="Mining")] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Which file under qrels/.", show_default="train", rich_help_panel="Mining")
+    ] = None,
     collection: Annotated[
         str | None,
         typer.Option("--collection", "-c", help="Where the negatives come from.", rich_help_panel="Mining"),
@@ -122,7 +124,7 @@ def _mine(
     from searchkit.evaluation import read_judged
     from searchkit.training import write_pairs
 
-    judged = read_judged(folder, split=split)
+    judged = read_judged(folder, split=split, preferred=["train"])
     with (
         session.open_kit(place) as kit,
         progress_bar(len(judged), "queries", show=None) as advance,
@@ -143,12 +145,14 @@ def _some(query_ids: Sequence[str]) -> str:
 
 
 def _held_out(folder: Path | None) -> list[str]:
+    """Return the queries as they are judged and, where they have criteria, as the pairs have them."""
     if folder is None:
         return []
     from searchkit.evaluation import read_judged
 
     queries = read_judged(folder).queries
-    return [query.text if query.criteria is None else f"{query.text} {query.criteria}" for query in queries]
+    with_criteria = [f"{query.text} {query.criteria}" for query in queries if query.criteria is not None]
+    return [*(query.text for query in queries), *with_criteria]
 
 
 def _show(session: Session, report: TrainingReport, *, as_json: bool) -> None:

@@ -11,7 +11,7 @@ A query is a JSON object with ``_id`` or ``id``, ``text`` or ``query``, and opti
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,20 +23,21 @@ from searchkit.types import Passage
 _SPLITS = ("test", "dev", "validation", "train")
 
 
-def read_judged(folder: str | Path, *, split: str | None = None) -> JudgedQueries:
+def read_judged(folder: str | Path, *, split: str | None = None, preferred: Sequence[str] = _SPLITS) -> JudgedQueries:
     """Read the judged queries of a folder.
 
     Args:
         folder: BEIR's layout or the flat one.
-        split: File name without ending under ``qrels/``; ``None`` takes test, dev, validation, train, the first there
-            is, or the only file.
+        split: File name without ending under ``qrels/``; ``None`` takes the only file, or the first of ``preferred``
+            that there is.
+        preferred: Names of splits; for what is trained on, "train" alone, so that no test split is taken by default.
 
     Raises:
         ConfigError: A file is missing or cannot be understood, or queries and judgments do not belong together.
     """
     folder = Path(folder)
     queries = read_queries(_file(folder, "queries.jsonl"))
-    return join_judgments(folder.resolve().name, queries, read_qrels(_qrels_file(folder, split)))
+    return join_judgments(folder.resolve().name, queries, read_qrels(_qrels_file(folder, split, preferred)))
 
 
 def read_queries(path: str | Path) -> list[JudgedQuery]:
@@ -78,7 +79,7 @@ def _file(folder: Path, name: str) -> Path:
     raise ConfigError(f"{folder} holds no {name} (nor {name}.gz): give a folder with queries and their judgments")
 
 
-def _qrels_file(folder: Path, split: str | None) -> Path:
+def _qrels_file(folder: Path, split: str | None, preferred: Sequence[str]) -> Path:
     if split is None and (folder / "qrels.tsv").is_file():
         return folder / "qrels.tsv"
     files = {
@@ -88,7 +89,7 @@ def _qrels_file(folder: Path, split: str | None) -> Path:
         if split not in files:
             raise ConfigError(f"{folder}/qrels holds no {split}.tsv: it holds {', '.join(files) or 'nothing'}")
         return files[split]
-    names = [name for name in _SPLITS if name in files] or (list(files) if len(files) == 1 else [])
+    names = list(files) if len(files) == 1 else [name for name in preferred if name in files]
     if not names:
         raise ConfigError(
             f"{folder} holds no qrels.tsv, and qrels/ holds {', '.join(files) or 'nothing'}: name the split"

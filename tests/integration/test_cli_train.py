@@ -98,6 +98,42 @@ def test_a_passage_that_is_relevant_under_other_criteria_is_a_negative(working_f
     assert labels["the berlin It live.", "the berlin how in the many"] == 0
 
 
+def test_a_query_clicked_twice_has_both_its_passages_and_neither_as_a_negative(working_folder, judged_folder):
+    asked = {"u1": "the berlin", "u2": "The Berlin?"}
+    judged = JudgedQueries(
+        name="x",
+        queries=tuple(JudgedQuery(id=user, text=text) for user, text in asked.items()),
+        qrels={"u1": {"berlin-live": 1}, "u2": {"berlin-how": 1}},
+    )
+    config = MiningConfig(negatives_per_query=20, skip_ranks=0, max_score_ratio=None)
+    with open_kit_at(working_folder) as kit:
+        mined = mine_collection(kit, judged, config, depth=20)
+    for text in asked.values():
+        right = {pair.sentence_1 for pair in mined.pairs if pair.sentence_0 == text and pair.label == 1}
+        assert right == {"the berlin live in the many", "the berlin how in the many"}
+        assert not right & {pair.sentence_1 for pair in mined.pairs if pair.label == 0}
+
+
+def test_the_train_split_is_mined_and_a_held_out_query_with_criteria_is_found(working_folder, judged_folder):
+    (judged_folder / "qrels").mkdir()
+    rows = (judged_folder / "qrels.tsv").read_text().splitlines()
+    (judged_folder / "qrels.tsv").unlink()
+    (judged_folder / "qrels" / "test.tsv").write_text("\n".join(rows[:3]))
+    (judged_folder / "qrels" / "train.tsv").write_text("\n".join(rows[3:6]))
+    (working_folder / "pairs.jsonl").write_text(
+        "\n".join(json.dumps({"sentence_0": "the berlin", "sentence_1": f"x{n}", "label": n % 2}) for n in range(4))
+    )
+    leaked = run("train", "pairs.jsonl", "-o", "m", "--held-out", "clicks")
+    assert (leaked.exit_code, "evaluation queries" in leaked.stderr) == (1, True)
+    result = run(
+        *("train", "--judged", "clicks", "-c", "zoo", "--skip-ranks", "0", "--save-pairs", "mined.jsonl"),
+        *("-o", "m", "--base-model", "absent", *SMALL),
+    )
+    assert result.exit_code == 1
+    texts = {row.split("\t")[0].replace("-", " It ") for row in rows[3:6]}
+    assert {pair.sentence_0 for pair in read_pairs("mined.jsonl")} == {f"the {text}." for text in texts}
+
+
 def test_passages_with_whole_numbers_as_ids_are_found(working_folder):
     judged = JudgedQueries(name="x", queries=(JudgedQuery(id="q", text="owl"),), qrels={"q": {"7": 1, "8": 0}})
     with open_kit_at(working_folder) as kit:

@@ -55,6 +55,15 @@ def test_the_flat_layout_is_read_with_its_criteria(tmp_path):
     assert not has_corpus(tmp_path)
 
 
+def test_what_is_trained_on_is_no_test_split_by_default(beir):
+    assert read_judged(beir, preferred=["train"]).qrels == read_judged(beir).qrels  # the only file there is
+    (beir / "qrels" / "dev.tsv").write_text("1\td9\t1\n")
+    with pytest.raises(ConfigError, match="name the split"):
+        read_judged(beir, preferred=["train"])
+    (beir / "qrels" / "train.tsv").write_text("1\td8\t1\n")
+    assert read_judged(beir, preferred=["train"]).qrels == {"1": {"d8": 1}}
+
+
 def test_test_comes_before_dev_and_a_split_can_be_named(beir):
     (beir / "qrels" / "dev.tsv").write_text("1\td9\t1\n")
     assert read_judged(beir).qrels["1"] == {"d1": 1}
