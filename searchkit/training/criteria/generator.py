@@ -11,7 +11,7 @@ from searchkit.training.criteria.kinds import KINDS, Kind
 from searchkit.training.pairs import LabelledPair
 from searchkit.types import Frozen
 
-_WORD = re.compile(r"[A-Za-z][A-Za-z\-]{3,}")
+_WORD = re.compile(r"(?<!\w)[^\W\d_](?:[^\W\d_]|-){2,}[^\W\d_](?!\w)")
 _COMMON = frozenset(
     {"also", "been", "before", "between", "could", "does", "each", "every", "from", "have", "into", "more", "most"}
     | {"much", "only", "other", "over", "same", "should", "some", "such", "than", "that", "their", "them", "then"}

@@ -80,6 +80,15 @@ def test_a_proposed_criterion_is_met_or_failed_as_asked(seed, place, is_met, hel
         assert KINDS[found.kind].is_held_out <= held_out
 
 
+def test_what_must_not_be_mentioned_is_not_there_whatever_the_word_looks_like():
+    passage = "The pre- and post-war years in München, abc123 and naïveté; co-operation -- self-- and Ærø_x."
+    for seed in range(300):
+        found = propose(random.Random(seed), passage, foreign=["Elsewhere nothing alike"], kinds=["mention"])
+        if found is not None and not found.is_wanted:
+            assert found.term.lower() not in passage.lower()
+            assert holds(found, passage)
+
+
 def test_terms_of_the_query_are_not_asked_for():
     draws = [
         propose(random.Random(seed), "harbour harbour", kinds=["mention"], query="Where is the harbour")
