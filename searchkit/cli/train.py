@@ -83,6 +83,8 @@ def train(
     if judged is not None:
         if collection is None:
             raise typer.BadParameter("--judged needs --collection, where the passages are")
+        if save_pairs is not None and not save_pairs.parent.is_dir():  # before minutes of searching, not after
+            raise typer.BadParameter(f"--save-pairs: there is no folder {save_pairs.parent}")
         mining = MiningConfig(negatives_per_query=negatives, skip_ranks=skip_ranks, seed=seed)
         pairs = _mine(
             session, Place(collection, path, url, api_key, encoder_folder), judged, split, mining, depth, save_pairs

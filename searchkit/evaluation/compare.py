@@ -6,6 +6,7 @@ import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
+from typing import Any
 
 import numpy as np
 
@@ -164,9 +165,10 @@ def assemble_report(
     """Return the report on ``trials``. Pure: nothing is searched; the first of ``measures`` decides.
 
     Raises:
-        ConfigError: There is no trial or two have the same name.
+        ConfigError: There is no trial, two have the same name, or a judgment is none.
     """
     _check_names([trial.run.name for trial in trials])
+    _check_qrels(qrels)
     primary = measures[0]
     measured = [evaluate(trial.run, qrels, measures) for trial in trials]
     baseline = _baseline(trials, measured, primary)
@@ -201,6 +203,18 @@ def _check_names(names: Sequence[str]) -> None:
         raise ConfigError(
             f"two systems are called {twice[0]!r}: give each configuration once and each run its own name"
         )
+
+
+def _check_qrels(qrels: Mapping[Any, Mapping[Any, Any]]) -> None:
+    for query_id, grades in qrels.items():
+        if not grades:
+            raise ConfigError(f"query {query_id!r} has no judgment: leave it out")
+        for passage_id, grade in grades.items():
+            if not (isinstance(query_id, str) and isinstance(passage_id, str)) or not isinstance(grade, int):
+                raise ConfigError(
+                    f"the judgment {query_id!r}: {{{passage_id!r}: {grade!r}}} is none: ids are strings, as in TREC's"
+                    " files, and grades whole numbers"
+                )
 
 
 def _baseline(trials: Sequence[Trial], measured: Sequence[Measured], primary: str) -> int:

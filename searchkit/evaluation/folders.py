@@ -11,6 +11,7 @@ A query is a JSON object with ``_id`` or ``id``, ``text`` or ``query``, and opti
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from searchkit.evaluation.judged import JudgedQueries, JudgedQuery, join_judgmen
 from searchkit.evaluation.trec import read_lines, read_qrels
 from searchkit.types import Passage
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _SPLITS = ("test", "dev", "validation", "train")
 
 
@@ -101,7 +103,7 @@ def _records(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     for number, line in read_lines(path):
         try:
             record = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ConfigError(f"{path}:{number} is no JSON: {error}") from error
         if not isinstance(record, dict):
             raise ConfigError(f"{path}:{number} holds a {type(record).__name__}: give one JSON object a line")
@@ -131,5 +133,7 @@ def _text(record: Mapping[str, Any], keys: tuple[str, ...], where: str) -> str |
             continue
         if not isinstance(value, str):
             raise ConfigError(f"{where}: '{key}' is a {type(value).__name__}, not text")
+        if not value.isascii() and _SURROGATE.search(value):
+            raise ConfigError(f"{where}: '{key}' holds half of a character (a lone surrogate): repair the text")
         return value
     return None

@@ -95,12 +95,19 @@ def check_pairs(pairs: Sequence[LabelledPair], *, evaluation_queries: Iterable[s
 
 
 def write_pairs(pairs: Iterable[LabelledPair], path: str | Path) -> int:
-    """Write pairs as JSON lines and return how many."""
+    """Write pairs as JSON lines and return how many.
+
+    Raises:
+        ConfigError: The file cannot be written.
+    """
     count = 0
-    with Path(path).open("w", encoding="utf-8") as file:
-        for pair in pairs:
-            file.write(json.dumps(pair.model_dump(), ensure_ascii=False) + "\n")
-            count += 1
+    try:
+        with Path(path).open("w", encoding="utf-8") as file:
+            for pair in pairs:
+                file.write(json.dumps(pair.model_dump(), ensure_ascii=False) + "\n")
+                count += 1
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error.strerror}") from error
     return count
 
 

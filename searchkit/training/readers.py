@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 from pydantic import ValidationError
 
@@ -15,6 +16,8 @@ from searchkit.errors import ConfigError, MissingExtraError
 from searchkit.training.pairs import COLUMNS, LabelledPair
 
 Row = tuple[int, Mapping[str, Any]]
+_LONGEST_FIELD = 2**31 - 1
+"""Characters; the csv module's own limit of 131,072 refuses whole documents."""
 
 
 def read_pairs(path: str | Path) -> list[LabelledPair]:
@@ -36,7 +39,7 @@ def read_pairs(path: str | Path) -> list[LabelledPair]:
         raise ConfigError(f"{path.name!r}: pairs are read from .jsonl, .csv, .tsv or .parquet, not from {ending!r}.")
     try:
         return [_pair(path, number, row) for number, row in reader(path)]
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, EOFError, UnicodeDecodeError, csv.Error, zlib.error) as error:
         raise ConfigError(f"{str(path)!r} cannot be read: {error}") from error
 
 
@@ -47,19 +50,23 @@ def _json_lines(path: Path) -> Iterator[Row]:
                 continue
             try:
                 row = json.loads(line)
-            except json.JSONDecodeError as error:
+            except (ValueError, RecursionError) as error:
                 raise ConfigError(f"{path}:{number}: not JSON ({error}).") from error
             if not isinstance(row, dict):
                 raise ConfigError(f"{path}:{number}: a JSON object is needed, not {line.strip()[:60]!r}.")
             yield number, row
 
 
-def _separated(delimiter: str) -> Callable[[Path], Iterator[Row]]:
+def _separated(delimiter: str, quoting: Literal[0, 3]) -> Callable[[Path], Iterator[Row]]:
     def rows(path: Path) -> Iterator[Row]:
-        with _opened(path) as file:
-            reader = csv.DictReader(file, delimiter=delimiter)
-            for row in reader:
-                yield reader.line_num, row
+        before = csv.field_size_limit(_LONGEST_FIELD)  # the module's own state
+        try:
+            with _opened(path) as file:
+                reader = csv.DictReader(file, delimiter=delimiter, quoting=quoting)
+                for row in reader:
+                    yield reader.line_num, row
+        finally:
+            csv.field_size_limit(before)
 
     return rows
 
@@ -79,8 +86,9 @@ def _parquet(path: Path) -> Iterator[Row]:
 
 _READERS: dict[str, Callable[[Path], Iterator[Row]]] = {
     ".jsonl": _json_lines,
-    ".csv": _separated(","),
-    ".tsv": _separated("\t"),
+    ".csv": _separated(",", csv.QUOTE_MINIMAL),
+    # In a table of tabs a quotation mark is a character: one at a field's start must not swallow the rows below.
+    ".tsv": _separated("\t", csv.QUOTE_NONE),
     ".parquet": _parquet,
 }
 
@@ -111,5 +119,5 @@ def _pair(path: Path, number: int, row: Mapping[str, Any]) -> LabelledPair:
 def _label(path: Path, number: int, value: object) -> float:
     try:
         return float(value)  # type: ignore[arg-type]  # what float() refuses is the error below
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"{path}:{number}: label {value!r} is not a number between 0 and 1.") from error
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ConfigError(f"{path}:{number}: label {value!r:.60} is not a number between 0 and 1.") from error

@@ -192,8 +192,11 @@ def _claim(target: Path, identity: _RunIdentity, *, resume: bool) -> bool:
         return True
     if target.is_dir() and any(target.iterdir()):
         raise ConfigError(f"{str(target)!r} is not empty and holds no training run. Give a new folder.")
-    target.mkdir(parents=True, exist_ok=True)
-    description.write_text(identity.model_dump_json(indent=2), encoding="utf-8")
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        description.write_text(identity.model_dump_json(indent=2), encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{str(target)!r} cannot become the model's folder: {error.strerror}.") from error
     return False
 
 

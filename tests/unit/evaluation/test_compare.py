@@ -285,6 +285,12 @@ def test_a_budget_that_is_no_time_and_a_grid_without_depths_are_refused():
         grid(depths=())
 
 
+@pytest.mark.parametrize("qrels", [{"q": {}}, {"q": {7: 1}}, {7: {"a": 1}}, {"q": {"a": 0.5}}])
+def test_judgments_that_are_none_are_refused(qrels):
+    with pytest.raises(ConfigError, match="judgment"):
+        compare_runs("x", qrels, [Run("a", {"q": (ScoredPassage("a", 1.0),)})])
+
+
 def test_a_negative_number_of_timed_queries_is_refused():
     with pytest.raises(ConfigError, match="timed_count=-1"):
         compare(ScriptedSearcher(), judgments(), timed_count=-1)

@@ -88,6 +88,8 @@ def test_several_files_of_unknown_names_need_a_choice(beir):
         ('{"_id": "1"}\n', "queries.jsonl:1 has no query"),
         ('{"_id": "1", "text": "  "}\n', "queries.jsonl:1 has no query"),
         ('{"_id": "1", "text": 5}\n', "'text' is a int"),
+        ('{"_id": "1", "text": "\\ud800"}\n', "queries.jsonl:1: 'text' holds half of a character"),
+        ("[" * 100_000 + "\n", "queries.jsonl:1 is no JSON"),
         ('{"text": "one"}\n', "queries.jsonl:1 has no id"),
         ('{"_id": true, "text": "one"}\n', "queries.jsonl:1 has no id"),
         ('{"_id": "1", "text": "one"}\n{"_id": "1", "text": "two"}\n', "unique"),

@@ -5,8 +5,9 @@ import json
 
 import pytest
 
+from searchkit.config import RerankerProfile
 from searchkit.errors import ConfigError
-from searchkit.training import LabelledPair, check_pairs, read_pairs, write_pairs
+from searchkit.training import LabelledPair, check_pairs, read_pairs, write_pairs, write_profile
 
 
 def pair(query: str, passage: str, label: float) -> LabelledPair:
@@ -72,6 +73,24 @@ def test_all_formats_give_the_same_pairs(tmp_path):
         assert read_pairs(tmp_path / name) == GOOD, name
 
 
+def test_a_quotation_mark_in_a_table_of_tabs_is_a_character_and_a_long_field_is_read(tmp_path):
+    rows = ['q\t"the unclosed\t1', "q\tanother\t0", f"q\t{'long ' * 40_000}\t0"]
+    (tmp_path / "p.tsv").write_text("\n".join(["sentence_0\tsentence_1\tlabel", *rows]), encoding="utf-8")
+    pairs = read_pairs(tmp_path / "p.tsv")
+    assert [pair.label for pair in pairs] == [1, 0, 0]
+    assert (pairs[0].sentence_1, len(pairs[2].sentence_1)) == ('"the unclosed', 200_000)
+
+
+def test_a_broken_archive_and_a_place_that_cannot_be_written_are_said(tmp_path):
+    (tmp_path / "p.jsonl.gz").write_bytes(gzip.compress(b"{}" * 99)[:12] + b"\xff" * 30)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_pairs(tmp_path / "p.jsonl.gz")
+    with pytest.raises(ConfigError, match="cannot be written"):
+        write_pairs(GOOD, tmp_path / "absent" / "p.jsonl")
+    with pytest.raises(ConfigError, match="cannot be written"):
+        write_profile(RerankerProfile(), tmp_path / "absent")
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
@@ -85,6 +104,8 @@ def test_all_formats_give_the_same_pairs(tmp_path):
         ("a.csv", "query,passage\nq,p", "no sentence_0 and no sentence_1 and no label"),
         ("a.parquet", "not parquet", "not a Parquet file"),
         ("a.xlsx", "", "read from"),
+        ("a.jsonl", "[" * 100_000, r"a\.jsonl:1: not JSON"),
+        ("a.jsonl", f'{{"sentence_0": "q", "sentence_1": "p", "label": 1{"0" * 400}}}', "not a number between 0 and 1"),
     ],
 )
 def test_a_damaged_file_is_refused_with_its_row(tmp_path, name, content, message):
