@@ -50,6 +50,10 @@ DEVIATIONS = (
     "vague, irrelevant or story-like criteria that change nothing.",
     "The training is not finished: it is made to be continued.",
 )
+LIMITS = (
+    "Trained on English; other languages were not measured.",
+    "Of criteria, aspects and terms are followed well, counting and logic poorly.",
+)
 
 
 def trained_pairs(plan: Plan, count: int, tokenizer: Any) -> Iterator[tuple[str, str, float]]:
@@ -159,6 +163,9 @@ def main() -> None:
     facts = _trained(first, options.runs, load_tokenizer(options.folder)).model_copy(
         update={
             "name": options.folder.name,
+            "license": "apache-2.0",
+            "language": "en",
+            "limits": LIMITS,
             "evaluation": evaluation(quality) if quality else (),
             "evaluation_setup": setup(quality, criteria, fitted["unseen"]) if quality else "",
             "profile": profile,

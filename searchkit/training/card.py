@@ -51,7 +51,9 @@ class CardFacts(Frozen):
         evaluation_setup: First stage, depth and queries of that table, in words.
         profile: Calibration and blend.
         calibration_error: Expected calibration error on the candidates it was fitted on; ``None`` if not measured.
-        license: SPDX identifier of the weights.
+        license: SPDX identifier of the weights; ``None`` where nobody has said.
+        language: ISO 639 code of the pairs' language; ``None`` where nobody has said.
+        limits: What else it cannot do, one line each.
     """
 
     name: str
@@ -70,13 +72,15 @@ class CardFacts(Frozen):
     evaluation_setup: str = ""
     profile: RerankerProfile = RerankerProfile()
     calibration_error: float | None = None
-    license: str = "apache-2.0"
+    license: str | None = None
+    language: str | None = None
+    limits: tuple[str, ...] = ()
 
 
 def render_card(facts: CardFacts) -> str:
     """Return the card as Markdown with the metadata block that model hubs read."""
     sections = (
-        FRONT_MATTER.format(license=facts.license, base_model=facts.base_model, size=facts.statistics.pair_count),
+        _front_matter(facts),
         f"# {facts.name}\n\n{_summary(facts)}",
         "## Usage\n\n" + USAGE.format(name=facts.name),
         "## Intended use\n\n"
@@ -85,21 +89,36 @@ def render_card(facts: CardFacts) -> str:
         f" (`{facts.profile.criteria_template}`).",
         "## Evaluation\n\n" + _evaluation(facts),
         "## Calibration\n\n" + _calibration(facts),
-        "## Limits\n\n" + LIMITS.format(max_length=facts.recipe.max_length),
+        "## Limits\n\n" + _limits(facts),
         "## Training details\n\n" + _training(facts),
         "## Citation\n\n" + CITATION,
     )
     return "\n\n".join(sections) + "\n"
 
 
+def _front_matter(facts: CardFacts) -> str:
+    stated = {"license": facts.license, "language": facts.language}
+    return FRONT_MATTER.format(
+        stated="".join(f"{key}: {value}\n" for key, value in stated.items() if value is not None),
+        base_model=facts.base_model,
+        size=facts.statistics.pair_count,
+    )
+
+
+def _limits(facts: CardFacts) -> str:
+    known = "\n".join(f"- {line}" for line in facts.limits)
+    return "\n".join(filter(None, [known, LIMITS.format(max_length=facts.recipe.max_length)]))
+
+
 def _summary(facts: CardFacts) -> str:
+    license_words = facts.license or "not stated; those of the base model and of the training pairs hold"
     return (
         f"A cross-encoder with {facts.parameter_count / 1e6:.1f} million parameters, fine-tuned from "
         f"{facts.base_model} on {facts.statistics.pair_count:,} labelled pairs.\n\n"
         "- **Model type:** cross-encoder (sequence classification, one label)\n"
         f"- **Maximum length:** {facts.recipe.max_length} tokens\n"
         "- **Output:** one logit a pair (activation Identity); searchkit turns it into a probability\n"
-        f"- **License:** {facts.license}"
+        f"- **License:** {license_words}"
     )
 
 

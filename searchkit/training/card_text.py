@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 FRONT_MATTER = """---
-license: {license}
-base_model: {base_model}
+{stated}base_model: {base_model}
 library_name: sentence-transformers
 pipeline_tag: text-ranking
-language: en
 tags:
 - sentence-transformers
 - cross-encoder
@@ -46,12 +44,11 @@ model = CrossEncoder("{name}")
 scores = model.predict([["how are hairdressers paid", "The median annual wage for hairdressers was $35,420."]])
 ```"""
 
-LIMITS = """- Trained on English; other languages were not measured.
+LIMITS = """\
 - A pair is cut at {max_length} tokens, from the passage's end; searchkit reports what was cut and splits long passages.
 - A probability holds for passages like those it was calibrated on. It says how relevant a passage is, not whether what
   it states is true.
-- Criteria are followed as far as training taught it: aspects and terms well, counting and logic poorly. It may follow
-  criteria that contradict the query.
+- Criteria are followed as far as the training pairs taught it. It may follow criteria that contradict the query.
 - Passages can contain text that is written to rank high. Do not let the order of results decide about people."""
 
 CITATION = """```bibtex

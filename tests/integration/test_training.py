@@ -240,7 +240,7 @@ def test_mistakes_are_found_before_anything_is_written(base: Path, tmp_path: Pat
     assert not folder.exists()
 
 
-def test_the_card_tells_the_run(trained: Path) -> None:
+def test_the_card_tells_the_run(trained: Path, base: Path) -> None:
     card = (trained / "README.md").read_text(encoding="utf-8")
     log = [json.loads(line) for line in (trained / "training_log.jsonl").read_text(encoding="utf-8").splitlines()]
     for section in (
@@ -248,7 +248,9 @@ def test_the_card_tells_the_run(trained: Path) -> None:
         "Training log", "Environment", "Citation",
     ):  # fmt: skip
         assert re.search(rf"^##+ {section}$", card, re.MULTILINE), section
-    assert card.startswith("---\nlicense: apache-2.0\n")
+    assert card.startswith(f"---\nbase_model: {base.name}\n"), "nobody said under which license the pairs stand"
+    assert "**License:** not stated" in card
+    assert "English" not in card
     assert "# barber-ranker" in card
     assert "dataset_size:80" in card
     assert "| sentence_0 | string | 17 characters | 17.88 characters | 18 characters |" in card
