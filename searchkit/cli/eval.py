@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -27,6 +28,7 @@ EXAMPLE = (
 )
 _SEARCH_OPTIONS = {
     "collection": "--collection", "index": "--index", "sample": "--sample", "depths": "--depth", "modes": "--mode",
+    "rerankers": "--reranker",
     "rerank": "--rerank", "blend": "--blend", "criteria": "--criteria", "timed": "--timed", "budget_ms": "--budget-ms",
     "path": "--path", "url": "--url", "encoder_folder": "--encoder-folder",
 }  # fmt: skip
@@ -111,6 +113,10 @@ def evaluate(
         list[Mode] | None, typer.Option("--mode", help="First stage to rerank; repeat.", show_default="hybrid")
     ] = None,
     rerank: Annotated[bool, typer.Option("--rerank/--no-rerank", help="Whether stage 2 is tried.")] = True,
+    rerankers: Annotated[
+        list[str] | None,
+        typer.Option("--reranker", help="A model for stage 2, a folder or a name; repeat.", show_default="shipped"),
+    ] = None,
     blend: Annotated[
         Literal["on", "off", "both"], typer.Option(help="Blending of both stages, where the reranker has it.")
     ] = "on",
@@ -140,7 +146,7 @@ def evaluate(
 ) -> None:
     """Compare ways to search on judged queries, and say which to use.
 
-    Tries each first stage alone and, at each depth, with the reranker; the best first stage is what the others have to
+    Tries each first stage alone and, at each depth, with each reranker; the best first stage is what the others have to
     beat. Every number comes with an interval and a test, and not to rerank may win.
     """
     session: Session = context.obj
@@ -160,11 +166,14 @@ def evaluate(
 
         judged = read_judged(folder, split=split)
         judged = judged if sample is None else judged.sample(sample)
-        chosen = _configurations(depths, modes, blend, criteria, rerank=rerank)
-        with session.open_kit(Place(collection or judged.name, path, url, api_key, encoder_folder)) as kit:
+        names: list[str | None] = [*dict.fromkeys(rerankers)] if rerankers else [None]
+        chosen = _configurations(depths, modes, blend, criteria, names, rerank=rerank)
+        place = Place(collection or judged.name, path, url, api_key, encoder_folder)
+        with ExitStack() as stack:
+            kits = {name: stack.enter_context(session.open_kit(replace(place, reranker=name))) for name in names}
             if index:
-                _index(session, kit, folder)
-            report, runs = _compare(kit, judged, chosen, measures, timed, budget_ms, seed)
+                _index(session, next(iter(kits.values())), folder)
+            report, runs = _compare(kits, judged, chosen, measures, timed, budget_ms, seed)
         qrels = judged.qrels
     if as_json:
         session.output.json(report)
@@ -183,7 +192,7 @@ def _refuse_search_options(context: typer.Context) -> None:
 
 
 def _compare(
-    kit: SearchKit,
+    kits: Mapping[Any, SearchKit],
     judged: JudgedQueries,
     configurations: Sequence[Configuration],
     measures: Sequence[str] | None,
@@ -196,7 +205,7 @@ def _compare(
     names = measures or DEFAULT_MEASURES
     with progress_bar(search_count(judged, configurations), "searches", show=None) as advance:
         return compare(
-            kit,
+            kits,
             judged,
             configurations,
             measures=names,
@@ -233,7 +242,13 @@ def _compare_files(
 
 
 def _configurations(
-    depths: Sequence[int] | None, modes: Sequence[Mode] | None, blend: str, criteria: str, *, rerank: bool
+    depths: Sequence[int] | None,
+    modes: Sequence[Mode] | None,
+    blend: str,
+    criteria: str,
+    rerankers: Sequence[str | None],
+    *,
+    rerank: bool,
 ) -> Sequence[Configuration]:
     from searchkit.evaluation import DEFAULT_DEPTHS, grid
 
@@ -242,6 +257,7 @@ def _configurations(
         reranked_modes=[mode.value for mode in modes or (Mode.HYBRID,)] if rerank else (),
         blends=_SWITCH[blend],
         criteria=_SWITCH[criteria],
+        rerankers=rerankers,
     )
 
 

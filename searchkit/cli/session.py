@@ -36,6 +36,7 @@ class Place:
     url: str | None = None
     api_key: str | None = field(default=None, repr=False)
     encoder_folder: str | None = None
+    reranker: str | None = None
 
 
 KitOpener = Callable[[Place], "SearchKit"]
@@ -45,10 +46,12 @@ EncoderMaker = Callable[[], "tuple[Encoder, SparseEncoder]"]
 def open_kit(place: Place) -> SearchKit:
     """Open a kit with the models and windows that its collection was made with; a new one with the default ones."""
     from searchkit.moving import Location, open_as_made
+    from searchkit.reranking import CrossEncoderReranker
 
     path = DEFAULT_PATH if place.path is None and place.url is None else place.path
     location = Location(place.collection, path=path, url=place.url, api_key=place.api_key)
-    return open_as_made(location, encoder_folder=place.encoder_folder)
+    reranker = None if place.reranker is None else CrossEncoderReranker(place.reranker)
+    return open_as_made(location, encoder_folder=place.encoder_folder, reranker=reranker)
 
 
 def make_encoders(encoder_folder: str | None = None) -> tuple[Encoder, SparseEncoder]:

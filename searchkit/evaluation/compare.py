@@ -33,7 +33,7 @@ from searchkit.types import SearchResult
 
 
 def compare(
-    searcher: Searcher,
+    searcher: Searcher | Mapping[str, Searcher],
     judged: JudgedQueries,
     configurations: Sequence[Configuration] | None = None,
     *,
@@ -47,9 +47,12 @@ def compare(
     """Search the judged queries in every configuration and compare what comes back.
 
     Args:
-        searcher: A `searchkit.SearchKit` or anything that searches like one.
+        searcher: A `searchkit.SearchKit` or anything that searches like one; or several on the same collection that
+            differ in their reranker, by the names that `Configuration.reranker` uses. The first of them answers what
+            needs no reranker.
         judged: Queries, their criteria and judgments.
-        configurations: What to try; ``None`` tries `grid`. Those that differ only in ``blend`` share their searches.
+        configurations: What to try; ``None`` tries `grid`, with every reranker. Those that differ only in ``blend``
+            share their searches.
         measures: Names of measures.
         primary: The measure that decides; added to ``measures`` if it is missing.
         timed_count: Queries of each configuration that are searched one at a time and timed.
@@ -61,10 +64,12 @@ def compare(
         The report, and the run of each configuration in the same order.
 
     Raises:
-        ConfigError: There is nothing to compare, a name is used twice or a measure is not known.
+        ConfigError: There is nothing to compare, a name is used twice, or a measure or a reranker is not known.
         SearchkitError: A search failed.
     """
-    chosen = tuple(grid() if configurations is None else configurations)
+    searchers = dict(searcher) if isinstance(searcher, Mapping) else {None: searcher}
+    chosen = tuple(grid(rerankers=tuple(searchers)) if configurations is None else configurations)
+    by_configuration = [_searcher_of(configuration, searchers) for configuration in chosen]
     if timed_count < 0:
         raise ConfigError(f"timed_count={timed_count}: give how many queries to time, 0 or more")
     if latency_budget_ms is not None and not latency_budget_ms > 0:
@@ -72,10 +77,10 @@ def compare(
     checked = _checked_measures(measures, primary)
     shared: dict[object, list[SearchResult]] = {}
     trials = []
-    for configuration in chosen:
+    for configuration, asked in zip(chosen, by_configuration, strict=True):
         key = configuration.searches
         if key not in shared:
-            shared[key] = search_all(searcher, judged, configuration, timed_count=timed_count, on_progress=on_progress)
+            shared[key] = search_all(asked, judged, configuration, timed_count=timed_count, on_progress=on_progress)
         trials.append(trial_of(configuration, judged, shared[key]))
     report = assemble_report(
         judged.name, judged.qrels, trials, measures=checked, latency_budget_ms=latency_budget_ms, seed=seed
@@ -193,6 +198,17 @@ def assemble_report(
 def _checked_measures(measures: Sequence[str], primary: str) -> list[str]:
     ir_measures_library()  # before the searches, not after them
     return list(dict.fromkeys(checked_measure(measure) for measure in (primary, *measures)))
+
+
+def _searcher_of(configuration: Configuration, searchers: Mapping[Any, Searcher]) -> Searcher:
+    if not searchers:
+        raise ConfigError("nothing to search with: give at least one searcher")
+    if configuration.reranker is None or not configuration.rerank:
+        return next(iter(searchers.values()))
+    if configuration.reranker not in searchers:
+        names = ", ".join(repr(name) for name in searchers if name is not None) or "none with a name"
+        raise ConfigError(f"{configuration.name}: there is no reranker {configuration.reranker!r}, but {names}")
+    return searchers[configuration.reranker]
 
 
 def _check_names(names: Sequence[str]) -> None:

@@ -22,6 +22,7 @@ class Configuration(Frozen):
         blend: Whether first-stage evidence is blended into the second stage's score where the reranker has a blend;
             False orders by the second stage alone. Means nothing without ``rerank``.
         criteria: Whether stage 2 reads the queries' criteria, where they have any. Means nothing without ``rerank``.
+        reranker: Which of the rerankers compared runs; ``None`` is the first. Means nothing without ``rerank``.
     """
 
     mode: SearchMode = "hybrid"
@@ -29,19 +30,22 @@ class Configuration(Frozen):
     rerank: bool = True
     blend: bool = True
     criteria: bool = True
+    reranker: str | None = None
 
     @property
     def name(self) -> str:
-        """Name in tables: "hybrid + rerank, depth 50"."""
+        """Name in tables: "hybrid + rerank, depth 50"; a reranker that is named stands for the word."""
         if not self.rerank:
             return f"{self.mode}, depth {self.candidate_depth}"
         blend, criteria = "" if self.blend else ", no blend", "" if self.criteria else ", no criteria"
-        return f"{self.mode} + rerank, depth {self.candidate_depth}{blend}{criteria}"
+        reranker = "rerank" if self.reranker is None else self.reranker
+        return f"{self.mode} + {reranker}, depth {self.candidate_depth}{blend}{criteria}"
 
     @property
-    def searches(self) -> tuple[SearchMode, int, bool, bool]:
+    def searches(self) -> tuple[SearchMode, int, bool, bool, str | None]:
         """What decides the searches: configurations that agree in it share them."""
-        return self.mode, self.candidate_depth, self.rerank, self.rerank and self.criteria
+        reranker = self.reranker if self.rerank else None
+        return self.mode, self.candidate_depth, self.rerank, self.rerank and self.criteria, reranker
 
 
 def grid(
@@ -51,6 +55,7 @@ def grid(
     reranked_modes: Sequence[SearchMode] = ("hybrid",),
     blends: Sequence[bool] = (True, False),
     criteria: Sequence[bool] = (True,),
+    rerankers: Sequence[str | None] = (None,),
 ) -> tuple[Configuration, ...]:
     """Return the configurations worth comparing.
 
@@ -60,6 +65,7 @@ def grid(
         reranked_modes: First stages tried with reranking, at every depth.
         blends: With the reranker's blend, without it, or both.
         criteria: With the queries' criteria, without them, or both.
+        rerankers: Names of the rerankers that `compare` is given, or ``None`` for its only one.
 
     Raises:
         ConfigError: There is no depth.
@@ -68,8 +74,9 @@ def grid(
         raise ConfigError("depths is empty: give at least one candidate depth")
     alone = [Configuration(mode=mode, candidate_depth=max(depths), rerank=False) for mode in modes]
     reranked = [
-        Configuration(mode=mode, candidate_depth=depth, blend=blend, criteria=reads_criteria)
+        Configuration(mode=mode, candidate_depth=depth, blend=blend, criteria=reads_criteria, reranker=reranker)
         for mode in reranked_modes
+        for reranker in rerankers
         for reads_criteria in criteria
         for blend in blends
         for depth in sorted(set(depths))

@@ -9,10 +9,10 @@ from searchkit.encoding import FastEmbedEncoder, SentenceEncoder
 from searchkit.errors import CollectionError, ConfigError, EncodingError
 from searchkit.kit import SearchKit
 from searchkit.moving.copying import Location, stored_manifest
-from searchkit.stages import Encoder, EncoderFingerprint
+from searchkit.stages import Encoder, EncoderFingerprint, Reranker
 
 
-def open_as_made(place: Location, *, encoder_folder: str | None = None) -> SearchKit:
+def open_as_made(place: Location, *, encoder_folder: str | None = None, reranker: Reranker | None = None) -> SearchKit:
     """Return a kit with the windows and the encoder that the collection was made with; the defaults for a new one.
 
     For programs that are told a collection and nothing else, as the command line is. An encoder is found by the name
@@ -22,21 +22,25 @@ def open_as_made(place: Location, *, encoder_folder: str | None = None) -> Searc
         place: Where the collection is, or will be.
         encoder_folder: Folder of the encoder, for one that is not found by its name; of a new collection, the folder of
             a sentence-transformers model to make it with.
+        reranker: The second stage, which no manifest knows of; ``None`` is the default one.
 
     Raises:
         CollectionError: The encoder is not found by its name, or is of a kind that has none.
     """
     manifest = stored_manifest(place, SearchKitConfig())
     if manifest is None:
-        return _open(place, None if encoder_folder is None else SentenceEncoder(Path(encoder_folder)), None)
+        encoder = None if encoder_folder is None else SentenceEncoder(Path(encoder_folder))
+        return _open(place, encoder, reranker, None)
     windows = WindowConfig(max_tokens=manifest.window_tokens, overlap_tokens=manifest.overlap_tokens)
     config = SearchKitConfig(
         windows=windows, vector_name=manifest.dense_vector, sparse_vector_name=manifest.sparse_vector
     )
-    return _open(place, _encoder_of(manifest.encoder, place.collection, encoder_folder), config)
+    return _open(place, _encoder_of(manifest.encoder, place.collection, encoder_folder), reranker, config)
 
 
-def _open(place: Location, encoder: Encoder | None, config: SearchKitConfig | None) -> SearchKit:
+def _open(
+    place: Location, encoder: Encoder | None, reranker: Reranker | None, config: SearchKitConfig | None
+) -> SearchKit:
     return SearchKit(
         place.collection,
         path=place.path,
@@ -44,6 +48,7 @@ def _open(place: Location, encoder: Encoder | None, config: SearchKitConfig | No
         client=place.client,
         api_key=place.api_key,
         encoder=encoder,
+        reranker=reranker,
         config=config,
     )
 

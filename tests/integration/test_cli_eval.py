@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from typer.testing import CliRunner
@@ -35,8 +36,17 @@ def judged_folder(tmp_path, monkeypatch):
     return folder
 
 
+class Contrary(FakeReranker):
+    """Prefers what has least to do with the query."""
+
+    def score_pairs(self, pairs, *, deadline=None):
+        scores = super().score_pairs(pairs, deadline=deadline)
+        return replace(scores, logits=-scores.logits)
+
+
 def open_kit(place):
-    return SearchKit(place.collection, path=place.path, encoder=FakeEncoder(), reranker=FakeReranker())
+    made = Contrary() if place.reranker == "contrary" else FakeReranker()
+    return SearchKit(place.collection, path=place.path, encoder=FakeEncoder(), reranker=made)
 
 
 def run(*arguments):
@@ -99,6 +109,20 @@ def test_runs_of_one_tool_are_told_apart_by_their_files(tmp_path):
     assert [system["name"] for system in json.loads(result.stdout)["systems"]] == ["a.run", "b.run"]
 
 
+def test_rerankers_are_compared_side_by_side():
+    result = run(
+        *("eval", "zoo", "--index", "--depth", "10", "--timed", "0", "--json"),
+        *("--reranker", "good", "--reranker", "contrary", "--reranker", "good"),
+    )
+    assert result.exit_code == 0, result.stderr
+    report = ComparisonReport.model_validate_json(result.stdout)
+    names = [system.name for system in report.systems if system.configuration.rerank]
+    assert names == ["hybrid + good, depth 10", "hybrid + contrary, depth 10"]
+    good, contrary = (report.system(name).measures["nDCG@10"] for name in names)
+    assert contrary < good
+    assert report.recommendation.system == names[0]
+
+
 def test_every_run_gets_a_file_of_its_own(tmp_path):
     for file, name in (("a", "my.run"), ("b", "my-run"), ("c", "My-run"), ("d", "基线"), ("e", "改进"), ("f", "...")):
         (tmp_path / f"{file}.run").write_text(f"q-cat-eats Q0 cat-eats 1 1.0 {name}\n", encoding="utf-8")
@@ -126,6 +150,7 @@ def test_the_table_is_shown_though_a_run_cannot_be_written(tmp_path, judged_fold
     [
         (["eval"], 2, "FOLDER"),
         (["eval", "zoo", "--run", "a.run", "--sample", "5"], 2, "--sample"),
+        (["eval", "zoo", "--run", "a.run", "--reranker", "x"], 2, "--reranker"),
         (["eval", "zoo", "--run", "a.run", "--budget-ms", "5"], 2, "--budget-ms"),
         (["eval", "zoo", "--index", "--budget-ms", "nan"], 2, "--budget-ms nan"),
         (["eval", "--run", "a.run"], 2, "--qrels"),

@@ -291,6 +291,14 @@ def test_judgments_that_are_none_are_refused(qrels):
         compare_runs("x", qrels, [Run("a", {"q": (ScoredPassage("a", 1.0),)})])
 
 
+def test_a_reranker_that_is_not_there_is_refused_with_those_that_are():
+    for searchers, names in ((ScriptedSearcher(), "none with a name"), ({"a": ScriptedSearcher()}, "'a'")):
+        with pytest.raises(ConfigError, match=f"no reranker 'x', but {names}"):
+            compare(searchers, judgments(), [Configuration(reranker="x")])
+    with pytest.raises(ConfigError, match="at least one searcher"):
+        compare({}, judgments(), [Configuration()])
+
+
 def test_a_negative_number_of_timed_queries_is_refused():
     with pytest.raises(ConfigError, match="timed_count=-1"):
         compare(ScriptedSearcher(), judgments(), timed_count=-1)
