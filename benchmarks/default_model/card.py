@@ -23,7 +23,8 @@ from benchmarks.default_model.written import with_criteria, written_rows
 from searchkit.config import RerankerProfile
 from searchkit.models.tokenizer import load_tokenizer
 from searchkit.training.calibrate import write_profile
-from searchkit.training.card import CardFacts, QualityRow, render_card
+from searchkit.training.card import CardFacts, QualityRow
+from searchkit.training.card_file import write_card
 from searchkit.training.pairs import LabelledPair, Lengths, PairStatistics
 from searchkit.training.run import LOG_FILE
 
@@ -173,8 +174,7 @@ def main() -> None:
         }
     )
     write_profile(profile, options.folder)
-    (options.folder / "card.json").write_text(facts.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    (options.folder / "README.md").write_text(render_card(facts), encoding="utf-8")
+    write_card(facts, options.folder)
     lines = [{"run": 1} | row for row in _lines(options.first.parent / LOG_FILE)]
     lines += [{"run": place} | row for place, run in enumerate(options.runs, 2) for row in read_log(run)]
     (options.folder / LOG_FILE).write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -13,6 +14,7 @@ from searchkit.cli.session import Place, Session
 from searchkit.progress import progress_bar
 
 if TYPE_CHECKING:
+    from searchkit.evaluation import JudgedQueries
     from searchkit.training import LabelledPair, MiningConfig, TrainingReport
 
 EXAMPLE = (
@@ -50,7 +52,11 @@ def train(
         Path | None, typer.Option(help="Write the mined pairs as JSON lines.", rich_help_panel="Mining")
     ] = None,
     held_out: Annotated[
-        Path | None, typer.Option(help="Judged queries kept for evaluation; none may be among the pairs.")
+        Path | None,
+        typer.Option(
+            help="Judged queries kept for evaluation; none may be among the pairs. With --collection, the model is"
+            " measured on them and its card tells."
+        ),
     ] = None,
     base_model: Annotated[str, typer.Option(help="Weights to start from: a folder or a name.")] = "all-MiniLM-L6-v2",
     epochs: Annotated[int, typer.Option(min=1)] = 3,
@@ -74,21 +80,25 @@ def train(
     The defaults are the recipe of the shipped model's card. The folder then holds weights, tokenizer, model card and
     training log, and opens with CrossEncoderReranker("FOLDER").
     """
+    from searchkit.evaluation import read_judged
+    from searchkit.evaluation.measures import ir_measures_library
     from searchkit.training import MiningConfig, Recipe, read_pairs
     from searchkit.training import train as run_training
 
     session: Session = context.obj
     if bool(pair_files) == (judged is not None):
         raise typer.BadParameter("give files with PAIRS, or --judged with --collection to mine them; one of the two")
+    place = Place(collection or "", path, url, api_key, encoder_folder)
+    kept = None if held_out is None else read_judged(held_out)
+    if kept is not None and collection is not None:
+        ir_measures_library()  # before the training, not after it
     if judged is not None:
         if collection is None:
             raise typer.BadParameter("--judged needs --collection, where the passages are")
         if save_pairs is not None and not save_pairs.parent.is_dir():  # before minutes of searching, not after
             raise typer.BadParameter(f"--save-pairs: there is no folder {save_pairs.parent}")
         mining = MiningConfig(negatives_per_query=negatives, skip_ranks=skip_ranks, seed=seed)
-        pairs = _mine(
-            session, Place(collection, path, url, api_key, encoder_folder), judged, split, mining, depth, save_pairs
-        )
+        pairs = _mine(session, place, judged, split, mining, depth, save_pairs)
     else:
         pairs = [pair for file in pair_files or () for pair in read_pairs(file)]
     report = run_training(
@@ -105,12 +115,25 @@ def train(
             seed=seed,
         ),
         base_model=base_model,
-        evaluation_queries=_held_out(held_out),
+        evaluation_queries=_asked(kept),
         resume=resume,
         device=device,
         offline=offline,
     )
     _show(session, report, as_json=as_json)
+    if kept is not None and collection is not None:
+        _measure(session, replace(place, reranker=str(output)), kept, output, depth)
+
+
+def _measure(session: Session, place: Place, kept: JudgedQueries, folder: Path, depth: int) -> None:
+    from searchkit.cli.trained_quality import evaluate_into_card
+
+    with session.open_kit(place) as kit:
+        row = evaluate_into_card(kit, place.collection, kept, folder, depth=depth)
+    session.output.note(
+        f"on {row.query_count} held-out queries: nDCG@10 {row.reranked:.3f} reranked, {row.first_stage:.3f} without;"
+        f" {folder}/README.md has it, searchkit eval says whether it is luck"
+    )
 
 
 def _mine(
@@ -146,13 +169,9 @@ def _some(query_ids: Sequence[str]) -> str:
     return f"{len(query_ids)} queries left out, such as {query_ids[0]!r}"
 
 
-def _held_out(folder: Path | None) -> list[str]:
+def _asked(kept: JudgedQueries | None) -> list[str]:
     """Return the queries as they are judged and, where they have criteria, as the pairs have them."""
-    if folder is None:
-        return []
-    from searchkit.evaluation import read_judged
-
-    queries = read_judged(folder).queries
+    queries = () if kept is None else kept.queries
     with_criteria = [f"{query.text} {query.criteria}" for query in queries if query.criteria is not None]
     return [*(query.text for query in queries), *with_criteria]
 

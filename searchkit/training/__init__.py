@@ -9,7 +9,10 @@ from searchkit.reranking.profile_fit import JudgedCandidate as JudgedCandidate
 from searchkit.reranking.profile_fit import fit_profile as fit_profile
 from searchkit.training.calibrate import write_profile as write_profile
 from searchkit.training.card import CardFacts as CardFacts
+from searchkit.training.card import QualityRow as QualityRow
 from searchkit.training.card import render_card as render_card
+from searchkit.training.card_file import read_card as read_card
+from searchkit.training.card_file import write_card as write_card
 from searchkit.training.mining import MiningConfig as MiningConfig
 from searchkit.training.mining import RankedPassage as RankedPassage
 from searchkit.training.mining import mine_pairs as mine_pairs

@@ -19,7 +19,8 @@ from searchkit.models.hashing import weight_hash
 from searchkit.models.lookup import ModelFolder, ModelNotFoundError, find_model
 from searchkit.models.tokenizer import max_length
 from searchkit.training.calibrate import write_profile
-from searchkit.training.card import CardFacts, render_card
+from searchkit.training.card import CardFacts
+from searchkit.training.card_file import read_card, write_card
 from searchkit.training.pairs import LabelledPair, PairStatistics, check_pairs
 from searchkit.training.recipe import Recipe
 from searchkit.types import Frozen
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 DEFAULT_BASE = "all-MiniLM-L6-v2"
 RUN_FILE = "run.json"
 LOG_FILE = "training_log.jsonl"
-CARD_FILE = "card.json"
 CHECKPOINTS = "checkpoints"
 
 
@@ -154,8 +154,7 @@ def train(
         seconds=outcome.seconds,
         hardware=outcome.hardware,
     )
-    (target / "README.md").write_text(render_card(facts), encoding="utf-8")
-    (target / CARD_FILE).write_text(facts.model_dump_json(indent=2), encoding="utf-8")
+    write_card(facts, target)
     return report
 
 
@@ -210,7 +209,7 @@ def _disclaim(target: Path) -> None:
 def _finished(target: Path, statistics: PairStatistics) -> TrainingReport | None:
     """Return the report of a run that is at its end: the card is the last file to be written."""
     try:
-        facts = CardFacts.model_validate_json((target / CARD_FILE).read_text(encoding="utf-8"))
+        facts = read_card(target)
         lines = (target / LOG_FILE).read_text(encoding="utf-8").splitlines()
         log = tuple(LogLine.model_validate_json(line) for line in lines)
     except (OSError, ValueError):

@@ -13,7 +13,7 @@ from searchkit.cli.mining import mine_collection
 from searchkit.evaluation import JudgedQueries, JudgedQuery
 from searchkit.reranking import CrossEncoderReranker
 from searchkit.testing import FakeEncoder, FakeReranker
-from searchkit.training import MiningConfig, read_pairs
+from searchkit.training import MiningConfig, read_card, read_pairs
 
 PLACES = ("berlin", "people", "word", "many")
 HABITS = ("live", "ing", "s", "how", "in")
@@ -27,7 +27,8 @@ def working_folder(tmp_path, monkeypatch):
 
 
 def open_kit(place):
-    return SearchKit(place.collection, path=place.path, encoder=FakeEncoder(), reranker=FakeReranker())
+    reranker = FakeReranker() if place.reranker is None else CrossEncoderReranker(place.reranker, device="cpu")
+    return SearchKit(place.collection, path=place.path, encoder=FakeEncoder(), reranker=reranker)
 
 
 def run(*arguments):
@@ -85,6 +86,26 @@ def test_negatives_are_mined_from_the_collection(working_folder, judged_folder, 
     asked = [pair for pair in pairs if pair.sentence_0 == "the berlin It live."]
     assert [pair.sentence_1 for pair in asked if pair.label == 1] == ["the berlin live in the many"]
     assert 1 <= sum(pair.label == 0 for pair in asked) <= 4
+
+
+def test_the_card_tells_what_the_model_is_worth_on_the_queries_kept(working_folder, judged_folder, bi_encoder_folder):
+    kept = working_folder / "kept"
+    kept.mkdir()
+    (kept / "queries.jsonl").write_text('{"id": "k", "text": "how many live in berlin"}')
+    (kept / "qrels.tsv").write_text("k\tberlin-live\t1")
+    result = run(
+        *("train", "--judged", "clicks", "-c", "zoo", "--negatives", "4", "--skip-ranks", "0", "--depth", "20"),
+        *("--held-out", "kept", "-o", "mine", "--base-model", str(bi_encoder_folder()), *SMALL),
+    )
+    assert result.exit_code == 0, result.stderr
+    (row,) = read_card(working_folder / "mine").evaluation
+    assert (row.collection, row.query_count, row.blended) == ("zoo", 1, None)
+    assert 0 <= row.reranked < row.first_stage == 1, "random weights, and a first stage that counts words"
+    assert (
+        f"| zoo | 1 | {row.first_stage:.3f} | {row.reranked:.3f} |  |"
+        in (working_folder / "mine/README.md").read_text()
+    )
+    assert f"on 1 held-out queries: nDCG@10 {row.reranked:.3f} reranked" in result.stderr
 
 
 def test_a_passage_that_is_relevant_under_other_criteria_is_a_negative(working_folder, judged_folder):
