@@ -76,7 +76,11 @@ class BoundedThreads:
         if not self._slots.acquire(timeout=deadline.remaining_s):
             raise StillRunningError("all threads are busy with earlier work that has not ended")
         job = _Job(work)
-        self._hand_over(job)
+        try:
+            self._hand_over(job)
+        except RuntimeError:  # no thread can be started
+            self._slots.release()
+            raise
         if not job.done.wait(deadline.remaining_s):
             raise StillRunningError("the deadline passed before the work was done")
         return job.result()

@@ -13,6 +13,9 @@ from dataclasses import dataclass, field
 CANCELLATION: ContextVar[threading.Event | None] = ContextVar("searchkit_cancellation", default=None)
 """Set by the asynchronous edge: told when the task that awaits the search is cancelled."""
 
+_ARRIVED_AT: ContextVar[float | None] = ContextVar("searchkit_arrived_at", default=None)
+"""When the call came in, on ``time.perf_counter()``, where it waited for something before the search began."""
+
 _FURTHEST_S = threading.TIMEOUT_MAX / 2
 
 
@@ -30,11 +33,11 @@ class Deadline:
 
     @classmethod
     def after(cls, seconds: float | None) -> Deadline:
-        """Return the deadline ``seconds`` from now, ``None`` means never; a cancelled task ends it early.
+        """Return the deadline ``seconds`` after the call came in; ``None`` means never. A cancelled task ends it early.
 
         One that is further away than a lock can wait for (years) is none.
         """
-        at = math.inf if seconds is None or seconds > _FURTHEST_S else time.monotonic() + seconds
+        at = math.inf if seconds is None or seconds > _FURTHEST_S else time.monotonic() + seconds - waited_s()
         return cls(at, CANCELLATION.get())
 
     @property
@@ -54,6 +57,23 @@ class Deadline:
     def earlier(self, seconds: float) -> Deadline:
         """Return a deadline so many seconds before this one, cancelled with it."""
         return Deadline(self.at - seconds, self.cancelled)
+
+
+@contextmanager
+def arrived(at: float | None = None) -> Iterator[None]:
+    """Let the clock of a search that begins in this context run from ``at`` or now; the outermost moment holds."""
+    before = _ARRIVED_AT.get()
+    token = _ARRIVED_AT.set((time.perf_counter() if at is None else at) if before is None else before)
+    try:
+        yield
+    finally:
+        _ARRIVED_AT.reset(token)
+
+
+def waited_s() -> float:
+    """Return the seconds since the call came in that now begins to be worked on."""
+    at = _ARRIVED_AT.get()
+    return 0.0 if at is None else time.perf_counter() - at
 
 
 _CURRENT: ContextVar[Deadline | None] = ContextVar("searchkit_deadline", default=None)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextvars
-import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from searchkit.deadline import CANCELLATION
+from searchkit.awaited import in_thread
+from searchkit.deadline import arrived
 from searchkit.errors import ConfigError
 from searchkit.foreign import candidates_from
 from searchkit.parts import Parts
@@ -19,8 +17,6 @@ from searchkit.types import AddReport, Passage, PassageId, SearchMode, SearchRes
 
 if TYPE_CHECKING:
     from searchkit.stages import Reranker
-
-T = TypeVar("T")
 
 
 class KitFace:
@@ -185,7 +181,8 @@ class KitFace:
         group_by: str | None = None,
     ) -> SearchResult:
         """Do what `search` does without blocking the event loop."""
-        return await self._in_thread(
+        return await in_thread(
+            self._parts.threads,
             partial(
                 self.search,
                 query,
@@ -198,7 +195,8 @@ class KitFace:
                 mode=mode,
                 rerank=rerank,
                 group_by=group_by,
-            )
+            ),
+            deadline_s,
         )
 
     async def asearch_batch(
@@ -216,7 +214,8 @@ class KitFace:
         group_by: str | None = None,
     ) -> list[SearchResult]:
         """Do what `search_batch` does without blocking the event loop."""
-        return await self._in_thread(
+        return await in_thread(
+            self._parts.threads,
             partial(
                 self.search_batch,
                 queries,
@@ -229,7 +228,8 @@ class KitFace:
                 mode=mode,
                 rerank=rerank,
                 group_by=group_by,
-            )
+            ),
+            deadline_s,
         )
 
     def rerank(
@@ -257,29 +257,20 @@ class KitFace:
             PayloadError: A passage is unusable.
             RerankError: Stage 2 failed and ``config.on_rerank_error`` is "raise".
         """
-        check_sequence(passages, "passages")
-        depth = max(1, len(passages))
-        request = checked_request(
-            {"top_k": depth if top_k is None else top_k, "criteria": criteria, "deadline_s": deadline_s}
-            | {"candidate_depth": max(depth, top_k) if isinstance(top_k, int) else depth}
-        )
-        candidates = candidates_from(passages, scores, self._parts.max_passage_chars)
-        return self._parts.pipeline.rerank(checked_text(query), request, candidates)
+        with arrived():  # checking thousands of passages takes its time too
+            check_sequence(passages, "passages")
+            depth = max(1, len(passages))
+            request = checked_request(
+                {"top_k": depth if top_k is None else top_k, "criteria": criteria, "deadline_s": deadline_s}
+                | {"candidate_depth": max(depth, top_k) if isinstance(top_k, int) else depth}
+            )
+            candidates = candidates_from(passages, scores, self._parts.max_passage_chars)
+            return self._parts.pipeline.rerank(checked_text(query), request, candidates)
 
     def _possible(self, mode: SearchMode) -> SearchMode:
         if mode == "sparse" and not self._parts.has_sparse:
             raise ConfigError(f'mode="sparse" cannot be used: {self._parts.collection.location}; pass mode="dense"')
         return "dense" if mode == "hybrid" and not self._parts.has_sparse else mode
-
-    async def _in_thread(self, work: Callable[[], T]) -> T:
-        cancelled = threading.Event()
-        context = contextvars.copy_context()
-        context.run(CANCELLATION.set, cancelled)
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._parts.threads, context.run, work)
-        except asyncio.CancelledError:
-            cancelled.set()  # what the search still waits for leaves the queue
-            raise
 
 
 def _one_each(criteria: str | Sequence[str | None] | None, count: int) -> Sequence[str | None]:

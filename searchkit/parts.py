@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -11,6 +10,7 @@ from searchkit.pipeline import TwoStagePipeline
 from searchkit.reranking import CrossEncoderReranker
 from searchkit.reranking.scheduler import ScheduledReranker
 from searchkit.stages import Encoder, Reranker, SparseEncoder
+from searchkit.threads import ForkSafeThreads
 
 if TYPE_CHECKING:
     from searchkit.collection import Collection
@@ -36,7 +36,7 @@ class Parts:
     reranker: Reranker
     scheduled: ScheduledReranker
     pipeline: TwoStagePipeline
-    threads: ThreadPoolExecutor
+    threads: ForkSafeThreads
     has_sparse: bool
     max_passage_chars: int
 
@@ -79,7 +79,7 @@ def wired(
         reranker=model,
         scheduled=scheduled,
         pipeline=pipeline,
-        threads=ThreadPoolExecutor(max_workers=32, thread_name_prefix=f"searchkit-{collection.name}"),
+        threads=ForkSafeThreads(32, f"searchkit-{collection.name}"),
         has_sparse=has_sparse,
         max_passage_chars=settings.ingest.max_passage_chars,
     )

@@ -11,7 +11,7 @@ from typing import TypeVar
 from searchkit.assembly import make_hits, one_per_group
 from searchkit.bounded import BoundedThreads, StillRunningError
 from searchkit.config import SearchKitConfig
-from searchkit.deadline import Deadline, bound_by
+from searchkit.deadline import Deadline, bound_by, waited_s
 from searchkit.errors import RetrievalTimeoutError
 from searchkit.request import SearchRequest
 from searchkit.second_stage import Outcome, SecondStage
@@ -33,7 +33,8 @@ class Stopwatch:
     """Laps of one search in milliseconds."""
 
     def __init__(self) -> None:
-        self._start = self._lap = time.perf_counter()
+        self._lap = time.perf_counter()
+        self._start = self._lap - waited_s()
 
     def lap(self) -> float:
         """Return the milliseconds since the last lap."""
@@ -41,7 +42,7 @@ class Stopwatch:
         return (self._lap - last) * 1e3
 
     def total(self) -> float:
-        """Return the milliseconds since the start."""
+        """Return the milliseconds since the call came in."""
         return (time.perf_counter() - self._start) * 1e3
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
+
+from searchkit.threads import ForkSafeThreads
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -23,11 +24,11 @@ class Lanes:
 
     def __init__(self, count: int, name: str) -> None:
         self.count = count
-        self._pool = ThreadPoolExecutor(count, thread_name_prefix=name) if count > 1 else None
+        self._pool = ForkSafeThreads(count, name) if count > 1 else None
 
     def map(self, work: Callable[[T], R], items: Iterable[T]) -> list[R]:
         """Return ``work(item)`` of each item, in order."""
         parts = list(items)
         if self._pool is None or len(parts) < 2:
             return [work(part) for part in parts]
-        return list(self._pool.map(work, parts))
+        return list(self._pool.executor.map(work, parts))

@@ -180,7 +180,7 @@ def _compared(kit: SearchKit, new: Collection, judged: JudgedQueries) -> Compari
         return compare_searchers({"old": kit, "new": face}, judged)[0]
     finally:
         face.parts.scheduled.close()
-        face.parts.threads.shutdown(wait=True)
+        face.parts.threads.shutdown()
 
 
 def _switch(old: Collection, new: Collection) -> None:
