@@ -109,6 +109,10 @@ class ModelLoadError(RerankError):
     """A cross-encoder could not be found or loaded."""
 
 
+class ClosedRerankerError(RerankError):
+    """The kit or the scheduled reranker that was asked is closed."""
+
+
 class DeviceMemoryError(RerankError):
     """The device ran out of memory even at the smallest batch."""
 

@@ -281,5 +281,5 @@ def _check_objects(encoder: object, reranker: object, config: object) -> None:
         ("config", config, SearchKitConfig, "SearchKitConfig(windows=WindowConfig(max_tokens=128))"),
     )
     for name, value, kind, example in wanted:
-        if value is not None and not isinstance(value, kind):
+        if value is not None and (isinstance(value, type) or not isinstance(value, kind)):
             raise ConfigError(f"{name}={value!r:.80} is no {kind.__name__}: pass an object such as {example}")

@@ -41,6 +41,7 @@ class RerankTask:
             "",
             np.zeros(count, dtype=np.bool_),
             np.zeros(count, dtype=np.int8),
+            query_truncated_tokens=np.zeros(count, dtype=np.int64),
         )
 
     @property
@@ -56,6 +57,14 @@ class RerankTask:
             self.scores.cached[row] = scores.cached[place]
         if self.scores.token_use is not None and scores.token_use is not None:
             self.scores.token_use[row] = scores.token_use[place]
+        if self.scores.query_truncated_tokens is not None and scores.query_truncated_tokens is not None:
+            self.scores.query_truncated_tokens[row] = scores.query_truncated_tokens[place]
+
+    @property
+    def unread_query_tokens(self) -> int:
+        """Tokens of the query that the model could not see beside some window."""
+        unread = self.scores.query_truncated_tokens
+        return 0 if unread is None else int(unread.max(initial=0))
 
     def uses(self, kind: TokenUse) -> int:
         """Return of how many windows the stored token ids had this fate."""

@@ -14,7 +14,14 @@ from searchkit.assembly import Ranked, first_stage_order, one_per_group, reranke
 from searchkit.bounded import BoundedThreads, StillRunningError
 from searchkit.config import AdaptiveDepthConfig, Blend, RerankerProfile, SearchKitConfig
 from searchkit.deadline import Deadline
-from searchkit.errors import ModelLoadError, RerankError, error_classes
+from searchkit.errors import (
+    ClosedRerankerError,
+    ConfigError,
+    MissingExtraError,
+    ModelLoadError,
+    RerankError,
+    error_classes,
+)
 from searchkit.request import SearchRequest
 from searchkit.rerank_task import RerankTask
 from searchkit.reranking.adaptive import expected_missed
@@ -41,6 +48,7 @@ class Outcome:
         tokens_refused: Windows whose stored token ids were not right for the model or the text.
         reason_kind: ``reason`` in a word: "deadline", "adaptive_depth", or the class of the error.
         queue_s: Seconds that the query's pairs waited for the model, if that is known.
+        unread_query_tokens: Tokens of the query and its criteria that the model could not see beside some window.
     """
 
     entries: list[Ranked]
@@ -53,6 +61,7 @@ class Outcome:
     tokens_refused: int = 0
     reason_kind: str | None = None
     queue_s: float | None = None
+    unread_query_tokens: int = 0
 
 
 class SecondStage:
@@ -90,7 +99,9 @@ class SecondStage:
 
         Raises:
             ModelLoadError: The model of stage 2 cannot be found or loaded.
-            RerankError: Stage 2 failed and the configuration says to raise.
+            ConfigError: It was made with settings that cannot work here.
+            MissingExtraError: It needs a library that is not installed.
+            RerankError: Stage 2 failed and the configuration says to raise, or it is closed.
         """
         if not requests[0].rerank:
             return [Outcome(first_stage_order(found), "retrieved") for found in candidates]
@@ -100,8 +111,8 @@ class SecondStage:
             return self._outcomes(queries, requests, candidates, deadline, blend=blend)
         except StillRunningError:
             return _degraded(candidates, "the deadline passed before the model of stage 2 was ready")
-        except ModelLoadError:
-            raise  # a mistake of set-up, not a fault of the moment: degrading would hide it on every search
+        except (ModelLoadError, ClosedRerankerError):
+            raise  # a mistake of the program, not a fault of the moment: degrading would hide it on every search
         except RerankError as error:
             if self._config.on_rerank_error == "raise":
                 raise
@@ -122,7 +133,7 @@ class SecondStage:
         try:
             profile, tasks = self._threads.run(lambda: self._prepared(queries, requests, candidates), deadline)
             engine = self._score(tasks, deadline, profile, blend=blend)
-        except (RerankError, StillRunningError):
+        except (RerankError, StillRunningError, ConfigError, MissingExtraError):
             raise
         except Exception as error:  # whatever a reranker raises, stage 1's answer is still good
             raise RerankError(f"the reranker raised {type(error).__name__}: {error}") from error
@@ -236,6 +247,7 @@ def _outcome(task: RerankTask, profile: RerankerProfile, engine: str, *, blend: 
         task.uses(TokenUse.REFUSED),
         kind,
         task.queue_s,
+        task.unread_query_tokens,
     )
 
 

@@ -180,6 +180,8 @@ class PairScores:
         token_use: What became of the stored token ids of each text, shape ``(n,)``, int8, values of `TokenUse`;
             ``None`` if the reranker reads none.
         queue_s: Seconds until the model began with these pairs; ``None`` if it was not asked, or is not shared.
+        query_truncated_tokens: Tokens of each query, its criteria included, that the model could not see beside the
+            text, shape ``(n,)``, int64; ``None`` if the reranker does not say.
     """
 
     logits: NDArray[np.float32]
@@ -188,6 +190,7 @@ class PairScores:
     cached: NDArray[np.bool_] | None = None
     token_use: NDArray[np.int8] | None = None
     queue_s: float | None = None
+    query_truncated_tokens: NDArray[np.int64] | None = None
 
 
 class TokenUse(IntEnum):

@@ -35,6 +35,7 @@ _SUMMED = (
     "tokens_used_count",
     "tokens_refused_count",
     "query_truncated_tokens",
+    "rerank_query_truncated_tokens",
 )
 
 

@@ -133,6 +133,8 @@ class SearchResult(Frozen, Sequence[Hit]):
             damaged; they were tokenized. Adding the passages again renews them.
         truncated_count: Candidates whose scored window lost tokens to stage 2's length limit.
         query_truncated_tokens: Tokens of the query that the bi-encoder could not see.
+        rerank_query_truncated_tokens: Tokens of query and criteria that the cross-encoder could not see beside the
+            longest window; the end is cut, where the criteria stand.
         reranker: Name of the cross-encoder.
         engine: What ran it (library, precision, device).
         blend: How first- and second-stage evidence became ``score``, in words; ``None`` if ``score`` is the
@@ -153,6 +155,7 @@ class SearchResult(Frozen, Sequence[Hit]):
     tokens_refused_count: int = Field(default=0, ge=0)
     truncated_count: int = Field(default=0, ge=0)
     query_truncated_tokens: int = Field(default=0, ge=0)
+    rerank_query_truncated_tokens: int = Field(default=0, ge=0)
     reranker: str | None = None
     engine: str | None = None
     blend: str | None = None

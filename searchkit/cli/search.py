@@ -160,6 +160,8 @@ def _summary(result: SearchResult) -> str:
     if result.reranker is not None:
         work += f" by {result.reranker} ({result.engine})" if result.engine else f" by {result.reranker}"
     cut = f"; {result.truncated_count} passages were too long to be read whole" if result.truncated_count else ""
+    if result.rerank_query_truncated_tokens:
+        cut += f"; the last {result.rerank_query_truncated_tokens} tokens of query and criteria were not read"
     return (
         f"{work} in {times.total:.0f} ms (encode {times.encode:.0f}, retrieve {times.retrieve:.0f},"
         f" rerank {times.rerank:.0f}){cut}"

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict, cast, get_args, overload
+from typing import TypedDict, cast, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,9 +15,10 @@ from typing_extensions import NotRequired
 
 from searchkit.config import RerankerProfile
 from searchkit.deadline import Deadline
-from searchkit.errors import ConfigError, ModelLoadError, RerankError, SearchkitError
+from searchkit.errors import ModelLoadError, RerankError, SearchkitError
 from searchkit.models.lookup import DEFAULT_RERANKER, ModelFolder, ModelNotFoundError, find_model
 from searchkit.models.once import Once
+from searchkit.reranking.arguments import check_pairs, check_ranking, check_settings, listed_pairs
 from searchkit.reranking.engines.base import EngineName, Precision
 from searchkit.reranking.loading import LoadedModel, load_model
 from searchkit.reranking.model_files import CrossEncoderFiles, read_files, read_profile
@@ -29,8 +29,6 @@ from searchkit.stages import PairScores, Span, TokenWriter
 logger = logging.getLogger(__name__)
 
 Pair = tuple[str, str]
-
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class RankedDocument(TypedDict):
@@ -88,16 +86,15 @@ class CrossEncoderReranker:
         profile: RerankerProfile | None = None,
         offline: bool = False,
     ) -> None:
-        if max_length is not None and max_length < 8:
-            raise ConfigError(f"max_length must be at least 8, not {max_length!r}.")
-        if token_budget is not None and token_budget < 1:
-            raise ConfigError(f"token_budget must be at least 1, not {token_budget!r}.")
-        if precision not in get_args(Precision):
-            raise ConfigError(f"precision must be one of {', '.join(get_args(Precision))}, not {precision!r}.")
-        if engine not in get_args(EngineName):
-            raise ConfigError(f"engine must be one of {', '.join(get_args(EngineName))}, not {engine!r}.")
-        if threads is not None and threads < 1:
-            raise ConfigError(f"threads must be at least 1, not {threads!r}.")
+        check_settings(
+            model=model,
+            max_length=max_length,
+            token_budget=token_budget,
+            precision=precision,
+            engine=engine,
+            threads=threads,
+            profile=profile,
+        )
         self._requested = model
         self._device = device
         self._max_length = max_length
@@ -190,20 +187,28 @@ class CrossEncoderReranker:
         Raises:
             RerankError: The model could not be loaded or run, or returned NaN; the message names the pair.
         """
-        _check_pairs(pairs)
+        check_pairs(pairs)
         loaded = self._loaded.get()
         engine = loaded.engine
         distinct = list(dict.fromkeys((query, text) for query, text in pairs))
         known = {} if tokens is None else loaded.pairing.stored_ids([text for _, text in pairs], tokens)
         encoded = loaded.pairing.encode(distinct, known)
         budget = self._token_budget or engine.token_budget
-        logits = score(engine, encoded, token_budget=budget, deadline=deadline or Deadline(), pace=self._pace)
+        try:
+            logits = score(engine, encoded, token_budget=budget, deadline=deadline or Deadline(), pace=self._pace)
+        except SearchkitError:
+            raise
+        except Exception as error:
+            raise RerankError(f"{engine.name} failed with {type(error).__name__}: {error}") from error
         truncated = np.array([pair.truncated_tokens for pair in encoded], dtype=np.int64)
+        unread = np.array([pair.query_truncated_tokens for pair in encoded], dtype=np.int64)
         # Equal pairs are scored once: two rows of one matrix product may differ in the last bit.
         place = {pair: row for row, pair in enumerate(distinct)}
         rows = np.array([place[query, text] for query, text in pairs], dtype=np.int64)
         use = None if tokens is None or loaded.pairing.codec is None else token_use(pairs, tokens, known)
-        return PairScores(logits[rows], truncated[rows], engine.name, token_use=use)
+        return PairScores(
+            logits[rows], truncated[rows], engine.name, token_use=use, query_truncated_tokens=unread[rows]
+        )
 
     @overload
     def predict(self, pairs: Pair) -> np.float32: ...  # type: ignore[overload-overlap]  # a pair is one of str
@@ -221,7 +226,7 @@ class CrossEncoderReranker:
         Raises:
             RerankError: The model could not be loaded or run, or returned NaN.
         """
-        rows: list[Any] = pairs.tolist() if isinstance(pairs, np.ndarray) else list(pairs)
+        rows = listed_pairs(pairs)
         is_single = len(rows) > 0 and isinstance(rows[0], str)
         scores = self._activated(self._logits([rows] if is_single else rows))
         return cast("np.float32", scores[0]) if is_single else scores
@@ -244,11 +249,10 @@ class CrossEncoderReranker:
             criteria: What makes a document relevant, in words.
 
         Raises:
-            ConfigError: ``top_k`` is below 1.
+            ConfigError: ``top_k`` is below 1, or an argument is of the wrong kind.
             RerankError: The model could not be loaded or run, or returned NaN.
         """
-        if top_k is not None and top_k < 1:
-            raise ConfigError(f"top_k must be at least 1, not {top_k!r}.")
+        check_ranking(query, documents, top_k, criteria)
         composed = self.compose(query, criteria)
         logits = self._logits([(composed, document) for document in documents])
         scores = self._activated(logits)
@@ -286,16 +290,3 @@ class CrossEncoderReranker:
             max_length=self.max_length,
             batch_invariant=self._batch_invariant,
         )
-
-
-def _check_pairs(pairs: Sequence[Any]) -> None:
-    """Refuse what a tokenizer cannot read, with the pair's index."""
-    for index, pair in enumerate(pairs):
-        if isinstance(pair, str) or len(pair) != 2 or not all(isinstance(text, str) for text in pair):
-            raise RerankError(f"Pair {index} is not two strings (query, text) but {type(pair).__name__}.")
-        broken = next((text for text in pair if _SURROGATE.search(text)), None)
-        if broken is not None:
-            raise RerankError(
-                f"Pair {index} holds a lone surrogate, which is not valid Unicode; clean it with "
-                "text.encode('utf-8', 'replace').decode()."
-            )

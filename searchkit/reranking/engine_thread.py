@@ -12,6 +12,7 @@ import numpy as np
 
 from searchkit.deadline import Deadline
 from searchkit.errors import DeviceMemoryError, RerankError, error_classes
+from searchkit.reranking.answers import check_answer
 from searchkit.reranking.pair_queue import Cell, Chunk, PairQueue, Ticket, by_ticket, halved
 from searchkit.stages import PairScores, Reranker, TokenReader
 
@@ -131,18 +132,26 @@ class EngineThread:
                 self._queue.close(ticket)
 
     def _start_worker(self) -> None:
-        worker = self._worker = _Worker()
+        worker = _Worker()
         worker.thread = threading.Thread(
             target=self._run, args=(worker,), name=f"searchkit-engine-{self.reranker.name}"[:60], daemon=True
         )
-        worker.thread.start()
+        self._worker = worker
+        try:
+            worker.thread.start()
+        except RuntimeError as error:
+            self._worker = None
+            failed = RerankError(f"no thread could be started for the model: {error}")
+            self._queue.fail_all(failed)
+            raise failed from error
 
     def _leave_hung_worker(self) -> None:
         worker = self._worker
-        if worker is None or worker.call_started_at is None:
+        started = None if worker is None else worker.call_started_at  # once: the worker sets it without the lock
+        if worker is None or started is None:
             return
         patience = self._limits.hang_s if self._has_scored else self._limits.first_call_s
-        if time.monotonic() - worker.call_started_at < patience:
+        if time.monotonic() - started < patience:
             return
         self._hung.add(worker)
         self._worker = None
@@ -259,7 +268,7 @@ class EngineThread:
         finally:
             worker.call_started_at = None
         seconds = max(time.monotonic() - started, 1e-6)
-        _check(scores, len(cells), deadline)
+        check_answer(scores, len(cells), deadline)
         scored = np.flatnonzero(~np.isnan(scores.logits))
         if scored.size:
             with self._lock:
@@ -286,17 +295,6 @@ def _latest(tickets: Sequence[Ticket]) -> Deadline | None:
 
 def _cost(cells: Sequence[Cell]) -> int:
     return sum(cell.cost for cell in cells)
-
-
-def _check(scores: PairScores, count: int, deadline: Deadline | None) -> None:
-    if scores.logits.shape != (count,) or scores.truncated_tokens.shape != (count,):
-        raise RerankError(
-            f"the reranker returned logits of shape {scores.logits.shape} and truncated_tokens of shape"
-            f" {scores.truncated_tokens.shape} for {count} pairs: both must be ({count},)"
-        )
-    missing = int(np.isnan(scores.logits).sum())
-    if missing and deadline is None:
-        raise RerankError(f"the reranker returned NaN for {missing} of {count} pairs: its weights or inputs are broken")
 
 
 def _as_crash(error: BaseException) -> RerankError:

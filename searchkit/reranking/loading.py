@@ -94,7 +94,7 @@ def load_model(
         loaded = loaded or _try_exported(name, folder, threads, max_length, is_required=name == engine)
     if loaded is None:
         return _load_torch(folder, resolved, precision, max_length, batch_invariant=batch_invariant)
-    return _with_tiles(loaded, PaddedTiling(*_EXPORT_TILE)) if batch_invariant else loaded
+    return _with_tiles(loaded, PaddedTiling(*_EXPORT_TILE, max_length)) if batch_invariant else loaded
 
 
 def _candidates(engine: EngineName, device: str, precision: Precision) -> list[EngineName]:

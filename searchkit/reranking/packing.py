@@ -55,11 +55,13 @@ class TokenPair:
         ids: Token ids, shape ``(length,)``, int32.
         type_ids: Token types, shape ``(length,)``, int32.
         truncated_tokens: Tokens of the second text that were cut off.
+        query_truncated_tokens: Tokens of the first text that were cut off.
     """
 
     ids: Ids
     type_ids: Ids
     truncated_tokens: int = 0
+    query_truncated_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +159,10 @@ def compose_all(template: PairTemplate, pairs: Sequence[tuple[Ids, Ids]], max_le
     type_ids = np.repeat(np.tile(np.asarray(types, dtype=np.int32), len(pairs)), runs.ravel())
     ends = runs.sum(axis=1).cumsum().tolist()
     return [
-        TokenPair(ids[start:end], type_ids[start:end], len(second) - kept_second)
-        for start, end, (_, second), (_, kept_second) in zip([0, *ends[:-1]], ends, pairs, kept, strict=True)
+        TokenPair(ids[start:end], type_ids[start:end], len(second) - kept_second, len(first) - kept_first)
+        for start, end, (first, second), (kept_first, kept_second) in zip(
+            [0, *ends[:-1]], ends, pairs, kept, strict=True
+        )
     ]
 
 

@@ -47,6 +47,7 @@ class Ticket:
         self.tokens = tokens
         self.logits = np.full(len(pairs), np.nan, dtype=np.float32)
         self.truncated_tokens = np.zeros(len(pairs), dtype=np.int64)
+        self.query_truncated_tokens = np.zeros(len(pairs), dtype=np.int64)
         self.token_use = np.zeros(len(pairs), dtype=np.int8)
         self.engine = ""
         self.error: BaseException | None = None
@@ -67,13 +68,19 @@ class Ticket:
         """Return what has been scored so far; NaN marks the rest."""
         use = None if self.tokens is None else self.token_use.copy()
         return PairScores(
-            self.logits.copy(), self.truncated_tokens.copy(), self.engine, token_use=use, queue_s=self.queue_s
+            self.logits.copy(),
+            self.truncated_tokens.copy(),
+            self.engine,
+            token_use=use,
+            queue_s=self.queue_s,
+            query_truncated_tokens=self.query_truncated_tokens.copy(),
         )
 
-    def record(self, row: int, logit: float, truncated: int, use: int, engine: str) -> None:
+    def record(self, row: int, logit: float, truncated: int, unread: int, use: int, engine: str) -> None:
         """Enter the score of one row."""
         self.logits[row] = logit
         self.truncated_tokens[row] = truncated
+        self.query_truncated_tokens[row] = unread
         self.token_use[row] = use
         self.engine = engine
         self.rows_left -= 1
@@ -170,8 +177,11 @@ class PairQueue:
     def settle(self, cells: Sequence[Cell], scores: PairScores) -> None:
         """Hand scores to all readers. A NaN means that the engine's deadline cut the work short: that pair waits on."""
         uses = [0] * len(cells) if scores.token_use is None else scores.token_use.tolist()
-        rows = list(zip(cells, scores.logits.tolist(), scores.truncated_tokens.tolist(), uses, strict=True))
-        for cell, logit, truncated, use in reversed(rows):  # reversed: what is put back keeps its order
+        unread = [0] * len(cells) if scores.query_truncated_tokens is None else scores.query_truncated_tokens.tolist()
+        rows = list(zip(cells, scores.logits.tolist(), scores.truncated_tokens.tolist(), unread, uses, strict=True))
+        for cell, logit, truncated, query_truncated, use in reversed(
+            rows
+        ):  # reversed: what is put back keeps its order
             cell.is_running = False
             if cell.is_settled:
                 continue
@@ -180,7 +190,7 @@ class PairQueue:
                 continue
             self._forget(cell)
             for ticket, row in list(cell.readers):
-                ticket.record(row, logit, truncated, use, scores.engine)
+                ticket.record(row, logit, truncated, query_truncated, use, scores.engine)
                 if not ticket.rows_left:
                     self.close(ticket)
 

@@ -102,15 +102,20 @@ class PairTokenizer:
         return [(start, end) for start, end in self._tokenizer.encode(text, add_special_tokens=False).offsets]
 
     def _encode_whole(self, pairs: Sequence[tuple[str, str]]) -> list[TokenPair]:
-        whole = self._tokenizer.encode_batch([text for _, text in pairs], add_special_tokens=False)
+        if not pairs:
+            return []
+        queries, whole = (
+            self._tokenizer.encode_batch(list(texts), add_special_tokens=False) for texts in zip(*pairs, strict=True)
+        )
         encodings = self._cutting.encode_batch(list(pairs))
         return [
             TokenPair(
                 ids=np.asarray(encoding.ids, dtype=np.int32),
                 type_ids=np.asarray(encoding.type_ids, dtype=np.int32),
                 truncated_tokens=max(len(text.ids) - encoding.sequence_ids.count(1), 0),
+                query_truncated_tokens=max(len(query.ids) - encoding.sequence_ids.count(0), 0),
             )
-            for encoding, text in zip(encodings, whole, strict=True)
+            for encoding, query, text in zip(encodings, queries, whole, strict=True)
         ]
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from searchkit.config import RerankerProfile
 from searchkit.deadline import Deadline
-from searchkit.errors import RerankError
+from searchkit.errors import ClosedRerankerError, ConfigError, MissingExtraError, RerankError, SearchkitError
 from searchkit.reranking.engine_thread import EngineLimits, EngineThread
 from searchkit.reranking.pair_queue import Pair, Ticket
 from searchkit.reranking.score_cache import CachedScore, PairScoreCache, pair_keys
@@ -125,9 +125,11 @@ class ScheduledReranker:
 
         Raises:
             RerankError: The model could not be loaded or run, hangs, or returned NaN; or this object is closed.
+            ConfigError: It was made with settings that cannot work here.
+            MissingExtraError: It needs a library that is not installed.
         """
         if self._closed.is_set():
-            raise RerankError("this reranker is closed: make a new one, or close the kit last")
+            raise ClosedRerankerError("this reranker is closed: make a new one, or close the kit last")
         pairs = [(query, text) for query, text in pairs]
         ticket = Ticket(pairs, deadline or Deadline(), tokens)
         keys = pair_keys(self._identity, pairs) if self._cache is not None else []
@@ -147,7 +149,8 @@ class ScheduledReranker:
             return cached
         for row, known in enumerate(self._cache.find(keys)):
             if known is not None:
-                ticket.logits[row], ticket.truncated_tokens[row], ticket.engine = known
+                ticket.logits[row], ticket.truncated_tokens[row] = known.logit, known.truncated_tokens
+                ticket.query_truncated_tokens[row], ticket.engine = known.query_truncated_tokens, known.engine
                 cached[row] = True
         return cached
 
@@ -155,17 +158,24 @@ class ScheduledReranker:
         if self._cache is None:
             return
         logits, truncated = ticket.logits.tolist(), ticket.truncated_tokens.tolist()
+        unread = ticket.query_truncated_tokens.tolist()
         self._cache.store(
-            (keys[row], CachedScore(logits[row], truncated[row], ticket.engine))
+            (keys[row], CachedScore(logits[row], truncated[row], unread[row], ticket.engine))
             for row in rows
             if not np.isnan(logits[row])
         )
 
 
-def _for_this_caller(error: BaseException) -> RerankError:
-    """Return an exception of this caller's own: one object raised in several threads would mix their tracebacks."""
-    if isinstance(error, RerankError):
-        return copy.copy(error)
+def _for_this_caller(error: BaseException) -> SearchkitError:
+    """Return an exception of this caller's own: one object raised in several threads would mix their tracebacks.
+
+    A mistake of set-up stays what it is; of what else a foreign reranker raises, a `RerankError` tells.
+    """
+    if isinstance(error, RerankError | ConfigError | MissingExtraError):
+        try:
+            return copy.copy(error)
+        except TypeError:  # of a class whose constructor wants more than its message
+            return RerankError(f"{type(error).__name__}: {error}")
     return RerankError(f"the reranker raised {type(error).__name__}: {error}")
 
 

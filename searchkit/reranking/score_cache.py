@@ -18,11 +18,13 @@ class CachedScore(NamedTuple):
     Attributes:
         logit: Raw model output; a float32, exactly.
         truncated_tokens: Tokens of the text that the model could not see.
+        query_truncated_tokens: Tokens of the query that the model could not see.
         engine: What scored it.
     """
 
     logit: float
     truncated_tokens: int
+    query_truncated_tokens: int
     engine: str
 
 

@@ -12,9 +12,10 @@ import pytest
 
 from searchkit import SearchKit
 from searchkit.config import AdaptiveDepthConfig, RerankerProfile, SearchKitConfig
-from searchkit.errors import RetrievalTimeoutError
+from searchkit.errors import CollectionError, ConfigError, RerankError, RetrievalTimeoutError
 from searchkit.pipeline import TwoStagePipeline
 from searchkit.request import SearchRequest
+from searchkit.reranking import CrossEncoderReranker
 from searchkit.reranking.engine_thread import EngineLimits
 from searchkit.reranking.scheduler import ScheduledReranker
 from searchkit.stages import Candidate, PairScores, Window
@@ -369,3 +370,56 @@ def test_adaptive_depth_says_how_many_were_scored(open_kit):
     assert result.candidate_count == 40
     assert result.reason == "stage 2 stopped after 10 of 40 windows: the rest is unlikely to be a hit"
     assert all(hit.logit is not None for hit in result)
+
+
+async def test_waiting_for_a_thread_counts(open_kit):
+    kit = open_kit(GatedReranker())
+    kit.reranker.release.set()
+    gate = threading.Event()
+    executor = kit.parts.threads.executor
+    busy = [executor.submit(gate.wait, PATIENCE_S) for _ in range(executor._max_workers)]
+    started = time.monotonic()
+    with pytest.raises(RetrievalTimeoutError, match="before a thread was free"):
+        await kit.asearch("people", deadline_s=0.2)
+    assert time.monotonic() - started < 0.2 + LATE_S + SLACK_S
+    waits = asyncio.create_task(kit.asearch("people", deadline_s=PATIENCE_S))
+    await asyncio.sleep(0.3)
+    gate.set()
+    assert (await waits).timings.total >= 300
+    assert all(one.result() for one in busy)
+
+
+async def test_a_closed_kit_says_so_on_every_edge(open_kit):
+    kit = open_kit(GatedReranker())
+    kit.close()
+    with pytest.raises(CollectionError, match="closed"):
+        kit.search("people")
+    with pytest.raises(CollectionError, match="closed"):
+        await kit.asearch("people")
+    with pytest.raises(RerankError, match="closed"):
+        kit.rerank("people", ["a", "b"])
+
+
+def test_a_mistake_of_set_up_is_no_fault_of_the_moment(tmp_path):
+    reranker = CrossEncoderReranker(engine="openvino", precision="fp16")
+    with SearchKit("towns", path=tmp_path, encoder=FakeEncoder(), reranker=reranker) as kit:
+        kit.add(PASSAGES[:3])
+        with pytest.raises(ConfigError, match="openvino"):
+            kit.search("people")
+    with pytest.raises(ConfigError, match="is no Reranker"):
+        SearchKit("towns", path=tmp_path, encoder=FakeEncoder(), reranker=CrossEncoderReranker)
+
+
+def test_criteria_that_are_not_read_to_the_end_are_counted(tmp_path, cross_encoder_folder):
+    reranker = CrossEncoderReranker(cross_encoder_folder(), device="cpu", max_length=64)
+    with SearchKit("towns", path=tmp_path, encoder=FakeEncoder(), reranker=reranker) as kit:
+        kit.add(PASSAGES[:3])
+        assert kit.search("people", criteria="in berlin").rerank_query_truncated_tokens == 0
+        criteria = "people live in berlin " * 40
+        for _ in range(2):
+            result = kit.search("people", criteria=criteria)
+            composed = len(reranker.token_spans(reranker.compose("people", criteria)))
+            longest = max(len(reranker.token_spans(hit.text)) for hit in result)
+            assert result.rerank_query_truncated_tokens == composed - (64 - 3 - longest)
+        alone = kit.rerank("people", ["in berlin"], criteria=criteria)
+        assert alone.rerank_query_truncated_tokens == composed - (64 - 3 - 2)

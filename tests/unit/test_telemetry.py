@@ -155,6 +155,7 @@ def test_spans_carry_what_was_asked_and_what_it_came_to(open_kit, spans):
         "searchkit.tokens_used_count": 0,
         "searchkit.tokens_refused_count": 0,
         "searchkit.query_truncated_tokens": 0,
+        "searchkit.rerank_query_truncated_tokens": 0,
     }
     assert dict(found["searchkit.encode"].attributes) == {"searchkit.query_count": 1}
     assert dict(found["searchkit.retrieve"].attributes) == {

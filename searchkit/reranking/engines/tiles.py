@@ -78,10 +78,11 @@ class PaddedTiling:
     Args:
         rows: Rows of a tile.
         step: What lengths are rounded up to.
+        longest: What rounding does not go beyond: a model has no more positions.
     """
 
-    def __init__(self, rows: int, step: int) -> None:
-        self._rows, self._step = rows, step
+    def __init__(self, rows: int, step: int, longest: int) -> None:
+        self._rows, self._step, self._longest = rows, step, longest
 
     @property
     def token_budget(self) -> int:
@@ -97,7 +98,7 @@ class PaddedTiling:
         ]
 
     def _tile(self, batch: TokenBatch, rows: NDArray[np.int64]) -> Tile:
-        width = -(-int(batch.lengths[rows].max()) // self._step) * self._step
+        width = min(-(-int(batch.lengths[rows].max()) // self._step) * self._step, self._longest)
         part = select(batch, rows)
         return Tile(rows, fill(part, Bucket(len(part.ids) + width * (self._rows - len(rows)), self._rows, width)))
 

@@ -98,7 +98,7 @@ class TorchEngine:
         """
         if not isinstance(self._layout, PaddedModel):
             return PackedTiling(longest)
-        return PaddedTiling(_TILE_ROWS[device_kind(self._device)], self._layout.step)
+        return PaddedTiling(_TILE_ROWS[device_kind(self._device)], self._layout.step, longest)
 
     @property
     def details(self) -> dict[str, Any]:

@@ -117,7 +117,8 @@ def test_tokens_that_the_model_cannot_see_are_counted_for_each_text(cross_encode
     scores = reranker.score_pairs([("people", text), ("people", "word"), (text, text)])
     room = 512 - 3
     assert scores.truncated_tokens.tolist() == [600 - (room - 1), 0, 600 - (room - room // 2)]
-    assert scores.truncated_tokens.dtype == np.int64
+    assert scores.query_truncated_tokens.tolist() == [0, 0, 600 - room // 2]
+    assert scores.truncated_tokens.dtype == scores.query_truncated_tokens.dtype == np.int64
     assert scores.engine.endswith("fp32 cpu")
 
 
@@ -251,3 +252,48 @@ def test_threads_that_ask_first_at_once_load_once_and_agree(cross_encoder_folder
         thread.join()
     assert len(found) == 6
     assert all(np.allclose(scores, found[0], atol=1e-6) for scores in found)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"max_length": "512"}, {"max_length": 12.5}, {"threads": "2"}, {"threads": True}, {"token_budget": 0},
+        {"model": None}, {"profile": {"fitted_on": "x"}}, {"engine": "cuda"}, {"precision": "int4"},
+    ],
+)  # fmt: skip
+def test_settings_that_cannot_work_are_refused_at_once(arguments):
+    with pytest.raises(ConfigError, match=next(iter(arguments))):
+        CrossEncoderReranker(**arguments)
+
+
+@pytest.mark.parametrize(
+    "pairs", [None, 5, "ab", {"a": 1, "b": 2}, {"query", "text"}, [1], ["a", 2], [("a",)], [["a", None]]]
+)
+def test_what_are_no_pairs_is_refused(cross_encoder_folder, pairs):
+    with pytest.raises(RerankError, match=r"pairs is a|Pair 0 is not two strings"):
+        CrossEncoderReranker(cross_encoder_folder(), device="cpu").predict(pairs)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"documents": None}, {"documents": "abc"}, {"documents": iter(["a"])}, {"top_k": "5"}, {"top_k": 2.5},
+        {"top_k": 0}, {"criteria": 5}, {"query": None},
+    ],
+)  # fmt: skip
+def test_rankings_that_cannot_be_made_are_refused(cross_encoder_folder, arguments):
+    reranker = CrossEncoderReranker(cross_encoder_folder(), device="cpu")
+    with pytest.raises(ConfigError, match=next(iter(arguments))):
+        reranker.rank(**{"query": "q", "documents": ["a"], **arguments})
+
+
+def test_what_an_engine_raises_is_an_error_of_ours(cross_encoder_folder, monkeypatch):
+    reranker = CrossEncoderReranker(cross_encoder_folder(), device="cpu")
+    reranker.load()
+
+    def broken(batches):
+        raise RuntimeError("driver gone")
+
+    monkeypatch.setattr(reranker._loaded.get().engine, "run", broken)
+    with pytest.raises(RerankError, match="failed with RuntimeError: driver gone"):
+        reranker.predict([("a", "b")])

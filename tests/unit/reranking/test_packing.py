@@ -41,7 +41,7 @@ def test_a_composed_pair_is_the_two_heads_between_the_special_tokens(first, seco
     expected = [2, *ids(first)[:kept_first], 3, *ids(second, 1000)[:kept_second], 3]
     assert pair.ids.tolist() == expected
     assert pair.type_ids.tolist() == [0] * (kept_first + 2) + [1] * (kept_second + 1)
-    assert pair.truncated_tokens == second - kept_second
+    assert (pair.truncated_tokens, pair.query_truncated_tokens) == (second - kept_second, first - kept_first)
     assert pair.ids.dtype == pair.type_ids.dtype == np.int32
 
 
@@ -61,6 +61,7 @@ def test_pairs_composed_together_are_those_composed_alone(template, sizes, max_l
         second_types = [*template.middle_types, *[template.second_type] * kept_second, *template.suffix_types]
         assert found.type_ids.tolist() == [*template.prefix_types, *[template.first_type] * kept_first, *second_types]
         assert found.truncated_tokens == len(second) - kept_second
+        assert found.query_truncated_tokens == len(first) - kept_first
 
 
 @given(st.lists(st.integers(0, 600), max_size=60), st.integers(1, 2048))

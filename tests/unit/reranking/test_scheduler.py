@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import signal
 import threading
 import time
@@ -19,7 +20,7 @@ import pytest
 
 from searchkit.config import RerankerProfile
 from searchkit.deadline import Deadline
-from searchkit.errors import DeviceMemoryError, ModelLoadError, RerankError
+from searchkit.errors import ConfigError, DeviceMemoryError, MissingExtraError, ModelLoadError, RerankError
 from searchkit.reranking.engine_thread import EngineLimits
 from searchkit.reranking.pair_queue import PairQueue, Ticket, pair_cost
 from searchkit.reranking.scheduler import ScheduledReranker
@@ -388,7 +389,7 @@ def test_what_an_engine_leaves_before_the_deadline_is_handed_to_it_again_in_orde
 def test_an_engine_that_sees_no_time_for_anything_ends_the_wait(quick):
     reranker = Hasty()
     reranker.at_most = 0
-    assert np.isnan(quick(reranker).score_pairs(pairs_of("q", 9), deadline=Deadline.after(60)).logits).all()
+    assert np.isnan(quick(reranker).score_pairs(pairs_of("q", 9), deadline=Deadline.after(0.9)).logits).all()
     assert len(reranker.calls) == 1
 
 
@@ -691,3 +692,80 @@ def test_callers_that_share_a_pair_share_the_stored_token_ids_of_whoever_has_the
     queue.add(having, [0])
     (chunk,) = queue.take(10_000, 10_000)
     assert [cell.tokens for cell in chunk.cells] == [right]
+
+
+# What goes wrong at the edges
+
+
+def test_a_thread_that_cannot_be_started_fails_the_call_and_the_next_one_tries_again(quick, monkeypatch):
+    scheduled = quick(ScriptedReranker())
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            threading.Thread, "start", lambda _: (_ for _ in ()).throw(RuntimeError("can't start new thread"))
+        )
+        with pytest.raises(RerankError, match="no thread could be started"):
+            scheduled.score_pairs(pairs_of("q", 2))
+    pairs = pairs_of("q", 2)
+    assert_own_scores(scheduled.score_pairs(pairs, deadline=Deadline.after(PATIENCE_S)), pairs)
+
+
+class Spoiled(ScriptedReranker):
+    """Puts values into its logits that are no scores."""
+
+    def __init__(self, value: float, rows: slice) -> None:
+        super().__init__()
+        self.value, self.rows = value, rows
+
+    def score_pairs(self, pairs, *, deadline=None):
+        scores = super().score_pairs(pairs, deadline=deadline)
+        spoiled = np.array([pair in pairs_of("q", 4)[self.rows] for pair in pairs])
+        scores.logits[spoiled] = self.value
+        return scores
+
+
+@pytest.mark.parametrize(
+    ("value", "rows", "says"),
+    [
+        (np.nan, slice(1, 2), "NaN for 1 of 4"),  # in the middle: no deadline skips a pair
+        (np.nan, slice(0, 4), "NaN for 4 of 4"),  # with all the time in the world left
+        (np.nan, slice(3, 4), "NaN for 1 of 1"),  # asked for again, it is still missing
+        (np.inf, slice(3, 4), "infinite"),
+        (-np.inf, slice(0, 1), "infinite"),
+    ],
+)
+def test_a_broken_value_is_not_taken_for_the_deadline(quick, value, rows, says):
+    scheduled = quick(Spoiled(value, rows))
+    with pytest.raises(RerankError, match=says):
+        scheduled.score_pairs(pairs_of("q", 4), deadline=Deadline.after(PATIENCE_S))
+
+
+@pytest.mark.parametrize("error", [ConfigError("no such device"), MissingExtraError("int8", "openvino")])
+def test_a_mistake_of_set_up_stays_what_it_is(quick, error):
+    def fail(pairs):
+        raise error
+
+    with pytest.raises(type(error), match=re.escape(str(error))):
+        quick(ScriptedReranker(fail)).score_pairs(pairs_of("q", 1))
+
+
+def test_an_error_that_cannot_be_copied_still_tells_its_message(quick):
+    class ParticularError(RerankError):
+        def __init__(self, code: int, place: str) -> None:
+            super().__init__(f"{code} at {place}")
+
+    def fail(pairs):
+        raise ParticularError(7, "the kernel")
+
+    with pytest.raises(RerankError, match="7 at the kernel"):
+        quick(ScriptedReranker(fail)).score_pairs(pairs_of("q", 1))
+
+
+def test_what_of_a_query_was_not_read_is_known_of_a_cached_score_too(quick):
+    class Narrow(ScriptedReranker):
+        def score_pairs(self, pairs, *, deadline=None):
+            unread = np.array([len(query) for query, _ in pairs], dtype=np.int64)
+            return replace(super().score_pairs(pairs, deadline=deadline), query_truncated_tokens=unread)
+
+    scheduled = quick(Narrow(), cache_bytes=2**20)
+    for _ in range(2):
+        assert scheduled.score_pairs([("abc", "x"), ("ab", "y")]).query_truncated_tokens.tolist() == [3, 2]

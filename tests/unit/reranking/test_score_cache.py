@@ -13,7 +13,7 @@ texts = st.text(max_size=6)
 
 
 def score(number: float) -> CachedScore:
-    return CachedScore(number, 0, "engine")
+    return CachedScore(number, 0, 0, "engine")
 
 
 @given(st.lists(st.tuples(texts, texts, texts), max_size=20))
@@ -78,7 +78,8 @@ def test_entries_take_no_more_memory_than_they_are_counted_for(count):
     before = tracemalloc.get_traced_memory()[0]
     cache = PairScoreCache(count * ENTRY_BYTES)
     cache.store(
-        (bytes(bytearray(key)), CachedScore(number + 0.5, number % 3, engine)) for number, key in enumerate(keys)
+        (bytes(bytearray(key)), CachedScore(number + 0.5, number % 3, number % 2, engine))
+        for number, key in enumerate(keys)
     )
     taken = tracemalloc.get_traced_memory()[0] - before
     tracemalloc.stop()

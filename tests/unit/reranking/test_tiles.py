@@ -31,12 +31,12 @@ def test_packed_tiles_are_of_one_shape_and_hold_every_pair_once(lengths, longest
 @given(st.lists(st.integers(1, 100), min_size=1, max_size=60), st.sampled_from([1, 16]))
 def test_padded_tiles_are_as_wide_as_each_pairs_own_length_says(lengths, step):
     batch = batch_of(lengths)
-    tiles = PaddedTiling(4, step).cut(batch)
+    tiles = PaddedTiling(4, step, 100).cut(batch)
     assert sorted(np.concatenate([tile.rows for tile in tiles]).tolist()) == list(range(len(lengths)))
     for tile in tiles:
         width = int(tile.batch.lengths.max())
         assert len(tile.batch) == 4
-        assert {-(-lengths[row] // step) * step for row in tile.rows} == {width}
+        assert {min(-(-lengths[row] // step) * step, 100) for row in tile.rows} == {width}
 
 
 class Ones:
@@ -49,7 +49,7 @@ class Ones:
 
 
 def test_an_engine_in_tiles_returns_each_batchs_logits_in_order():
-    engine = InvariantEngine(Ones(), PaddedTiling(4, 1))
+    engine = InvariantEngine(Ones(), PaddedTiling(4, 1, 64))
     batches = [batch_of([3, 5, 3, 3, 3, 3]), batch_of([2])]
     assert [found.tolist() for found in engine.run(batches)] == [found.tolist() for found in Ones().run(batches)]
     assert (engine.name, engine.lanes) == ("ones batch-invariant", 3)
@@ -85,6 +85,14 @@ def test_batch_invariant_scores_are_the_same_whatever_lies_beside_a_pair(
     assert found.engine == name
     plain = CrossEncoderReranker(folder, device="cpu", engine=engine).score_pairs(drawn(9, 1))
     assert np.abs(found.logits - plain.logits).max() < 1e-4
+
+
+@pytest.mark.parametrize("engine", ["onnx", "torch"])
+def test_tiles_are_no_wider_than_the_model_has_positions(cross_encoder_folder, engine):
+    folder = cross_encoder_folder("bert", max_position_embeddings=40)
+    reranker = CrossEncoderReranker(folder, device="cpu", engine=engine, batch_invariant=True)
+    check(reranker)
+    assert reranker.max_length == 40
 
 
 @pytest.mark.parametrize("layout", ["bert-fast", "packed"])
