@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,13 +87,23 @@ def one_per_group(entries: Sequence[Ranked], field: str) -> list[Ranked]:
     seen: set[str] = set()
     kept = []
     for entry in entries:
-        value = entry.candidate.metadata.get(field)
+        value = metadata_value(entry.candidate.metadata, field)
         key = repr(value)
         if value is not None and key in seen:
             continue
         seen.add(key)
         kept.append(entry)
     return kept
+
+
+def metadata_value(metadata: Mapping[str, Any], field: str) -> Any:
+    """Return what is stored under a key, or under a path of keys such as ``author.name``; ``None`` if nothing is."""
+    if field in metadata:
+        return metadata[field]
+    value: Any = metadata
+    for key in field.split("."):
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
 
 
 def make_hits(entries: Sequence[Ranked], whole_texts: Mapping[PassageId, str]) -> tuple[Hit, ...]:

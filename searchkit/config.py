@@ -18,7 +18,8 @@ class WindowConfig(Settings):
     Attributes:
         max_tokens: Longest window in tokens of the encoder's tokenizer, special tokens not counted; ``None`` takes
             what the encoder can read.
-        overlap_tokens: Tokens that neighbouring windows share, so that a sentence on the border is whole in one.
+        overlap_tokens: Tokens that neighbouring windows share, so that a sentence on the border is whole in one; left
+            out, a quarter of a window at most.
     """
 
     max_tokens: int | None = Field(default=None, ge=8)
@@ -58,6 +59,12 @@ class FusionConfig(Settings):
     dense_weight: float = Field(default=1.0, ge=0)
     sparse_weight: float = Field(default=1.0, ge=0)
     leg_depth_factor: float = Field(default=2.0, ge=1, le=10)
+
+    @model_validator(mode="after")
+    def _ranks_something(self) -> FusionConfig:
+        if not self.dense_weight and not self.sparse_weight:
+            raise ValueError("dense_weight and sparse_weight are both 0, so nothing would have a rank")
+        return self
 
 
 class HnswConfig(Settings):
@@ -261,7 +268,8 @@ class SearchKitConfig(Settings):
         optimize: When the embedded engine builds that index.
         read_only: Whether writing is refused. Several processes may open one embedded collection that way at once, if
             none has it open for writing.
-        filter_fields: Metadata fields that get a payload index before ingest, with their type.
+        filter_fields: Metadata fields that get a payload index before ingest, with their type; a passage whose value is
+            of another type is refused, as no filter would find it.
         windows_per_passage: At most this many windows of one passage go to stage 2.
         blend: "model" takes the blend that the reranker's profile carries; "off" ignores it.
         adaptive_depth: Stops stage 2 early where that costs nothing; ``None`` scores every candidate.

@@ -12,7 +12,7 @@ from searchkit.errors import ConfigError
 from searchkit.foreign import candidates_from
 from searchkit.parts import Parts
 from searchkit.progress import progress_bar
-from searchkit.request import check_sequence, checked_request, checked_text
+from searchkit.request import MAX_DEPTH, check_sequence, checked_request, checked_text
 from searchkit.types import AddReport, Passage, PassageId, SearchMode, SearchResult
 
 if TYPE_CHECKING:
@@ -118,6 +118,8 @@ class KitFace:
             ModelLoadError: The model of stage 2 cannot be found or loaded.
             RerankError: Stage 2 failed and ``config.on_rerank_error`` is "raise".
         """
+        if criteria is not None and not isinstance(criteria, str):
+            raise ConfigError(f"criteria must be a string, got {type(criteria).__name__}: pass words, or None")
         return self.search_batch(
             [query],
             top_k=top_k,
@@ -162,6 +164,7 @@ class KitFace:
             "rerank": rerank,
             "group_by": group_by,
         }
+        checked_request(arguments)  # also where there is no query
         texts = [checked_text(query) for query in queries]
         requests = [checked_request({**arguments, "criteria": one}) for one in _one_each(criteria, len(texts))]
         return self._parts.pipeline.search(texts, requests) if texts else []
@@ -246,7 +249,7 @@ class KitFace:
 
         Args:
             query: What the cross-encoder reads.
-            passages: The candidates; one without an id gets its position.
+            passages: The candidates, at most 10,000; one without an id gets its position.
             scores: Their first-stage scores, higher is better; kept on the hits, and they break ties.
             top_k: Hits wanted at most; ``None`` keeps all.
             criteria: What makes a passage relevant, in words.
@@ -259,6 +262,8 @@ class KitFace:
         """
         with arrived():  # checking thousands of passages takes its time too
             check_sequence(passages, "passages")
+            if len(passages) > MAX_DEPTH:
+                raise ConfigError(f"{len(passages):,} passages are more than {MAX_DEPTH:,}: rerank them in parts")
             depth = max(1, len(passages))
             request = checked_request(
                 {"top_k": depth if top_k is None else top_k, "criteria": criteria, "deadline_s": deadline_s}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -270,6 +271,12 @@ def _check_place(path: object, url: object, client: object, api_key: object) -> 
     given = [name for name, value in (("path", path), ("url", url), ("client", client)) if value is not None]
     if len(given) > 1:
         raise ConfigError(f"{' and '.join(given)} were given: a collection lies in one place; pass one of them")
+    if path is not None and (not isinstance(path, str | os.PathLike) or isinstance(os.fspath(path), bytes)):
+        raise ConfigError(f"path is a folder's name, not {type(path).__name__}")
+    if path is not None and (not os.fspath(path) or "\x00" in str(os.fspath(path))):
+        raise ConfigError(f"path={os.fspath(path)!r} is no folder's name; the working directory is '.'")
+    if url is not None and (not isinstance(url, str) or not url.strip()):
+        raise ConfigError(f"url={url!r} is no address; write http://host:6333")
     if api_key is not None and url is None:
         raise ConfigError("api_key was given without url: only a server asks for a key; pass url= as well")
 

@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from searchkit.assembly import make_hits, one_per_group
+from searchkit.assembly import make_hits, metadata_value, one_per_group
 from searchkit.bounded import BoundedThreads, StillRunningError
+from searchkit.collection.vectors import query_vectors, query_words
 from searchkit.config import SearchKitConfig
 from searchkit.deadline import Deadline, bound_by, waited_s
 from searchkit.errors import RetrievalTimeoutError
@@ -203,8 +204,8 @@ class TwoStagePipeline:
         return _FirstStage(candidates, unseen, encode, watch.lap())
 
     def _encode(self, queries: Sequence[str], request: SearchRequest) -> list[RetrievalRequest]:
-        dense = [None] * len(queries) if request.mode == "sparse" else list(self._encoder.encode_queries(queries))
-        sparse = [None] * len(queries) if request.mode == "dense" else self._sparse_encoder.encode_queries(queries)
+        dense = [None] * len(queries) if request.mode == "sparse" else list(query_vectors(self._encoder, queries))
+        sparse = [None] * len(queries) if request.mode == "dense" else query_words(self._sparse_encoder, queries)
         return [
             RetrievalRequest(depth=request.candidate_depth, dense=vector, sparse=words, filter=request.filter)
             for vector, words in zip(dense, sparse, strict=True)
@@ -235,6 +236,10 @@ def _result(query: str, request: SearchRequest, stage: Outcome, hits: tuple[Hit,
     reason = stage.reason
     if stage.status == "degraded" and request.min_score is not None:
         reason = f"{reason}; min_score was not applied, because no hit has a probability"
+    field = request.group_by
+    if field is not None and stage.entries and _is_unknown(field, stage):
+        said = f"{reason}; " if reason else ""
+        reason = f"{said}nothing was grouped: no candidate has the metadata field {field!r}"
     return SearchResult(
         hits=hits,
         query=query,
@@ -251,6 +256,10 @@ def _result(query: str, request: SearchRequest, stage: Outcome, hits: tuple[Hit,
         engine=stage.engine,
         blend=stage.blend,
     )
+
+
+def _is_unknown(field: str, stage: Outcome) -> bool:
+    return all(metadata_value(entry.candidate.metadata, field) is None for entry in stage.entries)
 
 
 def _for_stage_2(deadline: Deadline) -> Deadline:

@@ -11,6 +11,8 @@ from searchkit.errors import ConfigError
 from searchkit.types import Frozen, SearchMode
 
 MAX_QUERY_CHARS = 20_000
+MAX_DEPTH = 10_000
+"""Passages that one search hands to stage 2 at most."""
 
 _HINTS = {
     "top_k": "pass the number of hits you want, a whole number of 1 or more",
@@ -41,7 +43,7 @@ class SearchRequest(Frozen):
     """
 
     top_k: int = Field(default=10, ge=1)
-    candidate_depth: int = Field(default=50, ge=1, le=10_000)
+    candidate_depth: int = Field(default=50, ge=1, le=MAX_DEPTH)
     criteria: str | None = Field(default=None, min_length=1)
     filter: Any = None
     min_score: float | None = Field(default=None, ge=0, le=1)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import ConfigDict, ValidationError
 
 from searchkit.errors import ConfigError
 from searchkit.types import Frozen
@@ -29,6 +29,8 @@ class Settings(Frozen):
             super().__init__(**values)
         except ValidationError as error:
             raise _as_ours(type(self), error) from error
+
+    model_config = ConfigDict(allow_inf_nan=False)
 
     # Pydantic would call the constructor for each nested group, and lose the path to the field that is wrong.
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]

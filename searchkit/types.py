@@ -123,7 +123,7 @@ class SearchResult(Frozen, Sequence[Hit]):
             hold a hit (``scored_count`` and ``reason`` say so). "partial": the deadline stopped stage 2, the rest
             follows in first-stage order. "degraded": stage 2 was wanted and did not happen, see ``reason``.
             "retrieved": stage 2 was not asked for.
-        reason: Why the status is "partial" or "degraded", or why adaptive depth stopped early.
+        reason: Why the status is "partial" or "degraded", why adaptive depth stopped early, or why nothing was grouped.
         timings: Milliseconds per stage.
         candidate_count: Passages that stage 1 handed to stage 2.
         scored_count: Passages that stage 2 scored.

@@ -39,11 +39,11 @@ def index(
     found = find_files(paths)
     passages = FilePassages(found.files, text_column=text_column)
     report = AddReport()
-    count = 0
+    count = None
     if found.files:
         with session.open_kit(Place(collection, path, url, api_key, encoder_folder)) as kit:
             report = kit.add(passages)
-            count = kit.count() if _usable(report) else 0
+            count = kit.count() if _usable(report) else None
             if kit.is_optimizing:
                 session.output.note("building the index of the vectors; stopping here costs speed, not passages")
                 kit.optimize()
@@ -65,17 +65,19 @@ def _usable(report: AddReport) -> int:
     return report.added + report.updated + report.unchanged + len(report.skipped)
 
 
-def _describe(session: Session, collection: str, report: AddReport, count: int) -> None:
+def _describe(session: Session, collection: str, report: AddReport, count: int | None) -> None:
     session.output.show(
-        f"{report.added} added, {report.updated} updated, {report.unchanged} unchanged in {report.seconds:.1f} s;"
-        f" {collection} holds {count} passages"
+        f"{report.added} added, {report.updated} updated, {report.unchanged} unchanged in {report.seconds:.1f} s"
+        + ("" if count is None else f"; {collection} holds {count} passages")
     )
     session.output.warn(f"skipped: {skipped.id} {skipped.reason}" for skipped in report.skipped)
     if _usable(report):
         session.output.note(f'search them: searchkit search "..." --collection {collection}')
 
 
-def _summary(collection: str, report: AddReport, count: int, problems: list[Problem], found: Found) -> dict[str, Any]:
+def _summary(
+    collection: str, report: AddReport, count: int | None, problems: list[Problem], found: Found
+) -> dict[str, Any]:
     return {
         "collection": collection,
         "count": count,

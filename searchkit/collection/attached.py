@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import copy
 import math
+import threading
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from qdrant_client import QdrantClient, models
 
@@ -23,6 +24,8 @@ from searchkit.config import SearchKitConfig
 from searchkit.errors import CollectionError, RetrievalError
 from searchkit.stages import Candidate, RetrievalRequest
 from searchkit.types import AddReport, Passage, PassageId
+
+T = TypeVar("T")
 
 
 class AttachedCollection:
@@ -60,6 +63,7 @@ class AttachedCollection:
         # The local mode searches exactly, and warns about parameters that mean nothing to it.
         self._params = None if is_local(client) else models.SearchParams(hnsw_ef=config.hnsw.ef_search)
         self._scope = EVERYTHING
+        self._closed = threading.Event()  # an object, because the views of scopes share it
 
     @property
     def name(self) -> str:
@@ -99,7 +103,8 @@ class AttachedCollection:
         return view
 
     def close(self) -> None:
-        """Close the client if it was made here; safe to call twice."""
+        """Take no more calls, and close the client if it was made here; safe to call twice."""
+        self._closed.set()
         if self._owns_client:
             self._client.close()
 
@@ -157,9 +162,7 @@ class AttachedCollection:
     def count(self, filter: Any = None) -> int:  # noqa: A002
         """Return the number of points, or of those that match ``filter``."""
         condition = self._native(filter)
-        return self._calls.run(
-            "count", lambda: int(self._client.count(self._name, count_filter=condition, exact=True).count)
-        )
+        return self._run("count", lambda: int(self._client.count(self._name, count_filter=condition, exact=True).count))
 
     def retrieve(self, requests: Sequence[RetrievalRequest]) -> list[list[Candidate]]:
         """Return each request's candidates, best first; the legs of all requests are one batch query."""
@@ -167,7 +170,7 @@ class AttachedCollection:
         queries = [query for per_request in legs for query in per_request.values()]
         if not queries:
             return [[] for _ in requests]
-        found = self._calls.run("search", lambda: self._client.query_batch_points(self._name, requests=queries))
+        found = self._run("search", lambda: self._client.query_batch_points(self._name, requests=queries))
         if len(found) != len(queries):
             raise RetrievalError(f"cannot search {self._name}: {len(found)} answers came for {len(queries)} searches")
         answers = iter(found)
@@ -175,6 +178,11 @@ class AttachedCollection:
             self._answers.candidates(request.depth, {leg: next(answers).points for leg in per_request}, self._scope)
             for request, per_request in zip(requests, legs, strict=True)
         ]
+
+    def _run(self, action: str, call: Callable[[], T]) -> T:
+        if self._closed.is_set():
+            raise CollectionError(f"{self._name!r} is closed; attach to it again with SearchKit.attach")
+        return self._calls.run(action, call)
 
     def _native(self, raw: object) -> models.Filter | None:
         given = native_filter(raw, self._found.layout)
@@ -208,11 +216,11 @@ class AttachedCollection:
             points = [one for one in map(_canonical, ids) if one is not None]
             if not points:
                 return []
-            return self._calls.run("read", lambda: self._client.retrieve(self._name, points, with_payload=True))
+            return self._run("read", lambda: self._client.retrieve(self._name, points, with_payload=True))
         names = [one for one in ids if isinstance(one, str)]
         condition = models.FieldCondition(key=key, match=models.MatchAny(any=names))
         chosen = models.Filter(must=[condition])
-        return self._calls.run(
+        return self._run(
             "read", lambda: self._client.scroll(self._name, scroll_filter=chosen, limit=max(1, len(names)))
         )[0]
 
@@ -228,7 +236,7 @@ class AttachedCollection:
             return self._client.scroll(self._name, native, limit=SCAN_PAGE, offset=offset, with_payload=False)
 
         while True:
-            records, offset = self._calls.run("read", page)
+            records, offset = self._run("read", page)
             points += [plain_id(record.id) for record in records]
             if offset is None:
                 return points

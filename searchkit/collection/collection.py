@@ -143,7 +143,7 @@ class Collection:
             CollectionError: The collection was made with other settings, or is locked, damaged, closed or read-only.
         """
         self._refuse_if_read_only("add to")
-        stream = RecordStream(passages, self._config.ingest.max_passage_chars, self._scope)
+        stream = RecordStream(passages, self._config.ingest.max_passage_chars, self._scope, self._config.filter_fields)
         return self._writer().write(stream, on_progress)
 
     def _writer(self) -> Writer:

@@ -263,7 +263,7 @@ def _range(key: _Key, raw: Mapping[str, Any]) -> Condition:
 def _bound(key: _Key, name: str, given: Any) -> float | datetime:
     value = _from_numpy(given) if isinstance(given, np.generic) else given
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        if math.isfinite(value) and abs(value) < 2**63:
+        if abs(value) < 2**63 and math.isfinite(value):
             return value
     elif isinstance(value, datetime):
         return _with_zone(value)

@@ -31,7 +31,7 @@ from searchkit.collection.schema import (
     window_index_of,
 )
 from searchkit.collection.scope import EVERYTHING, Scope
-from searchkit.collection.vectors import checked_sparse, checked_vectors
+from searchkit.collection.vectors import passage_vectors, passage_words
 from searchkit.collection.windows import split
 from searchkit.config import IngestConfig
 from searchkit.errors import CollectionError, PayloadError
@@ -226,8 +226,8 @@ class Writer:
         size = self.config.batch_size
         parts = [texts[start : start + size] for start in range(0, len(texts), size)]
         made_by = self.manifest.encoder
-        dense = [checked_vectors(self.encoder.encode_passages(part), len(part), made_by) for part in parts]
-        sparse = checked_sparse(self.sparse_encoder.encode_passages(texts), len(texts))
+        dense = [passage_vectors(self.encoder, part, made_by) for part in parts]
+        sparse = passage_words(self.sparse_encoder, texts)
         tokens = [] if self.tokens is None else self.tokens.encode(texts)
         return _Encoded(dense[0] if len(dense) == 1 else np.concatenate(dense), sparse, tokens)
 

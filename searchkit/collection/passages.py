@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from searchkit.collection.declared import check_declared
 from searchkit.collection.metadata import clean_metadata, text_fault
 from searchkit.collection.schema import derived_id
 from searchkit.collection.scope import EVERYTHING, Scope
+from searchkit.config import FilterFieldType
 from searchkit.errors import ConfigError, PayloadError
 from searchkit.types import Passage, PassageId
 
@@ -41,7 +43,12 @@ class Record:
     hash: str
 
 
-def read_record(item: object, max_chars: int, scope: Scope = EVERYTHING) -> Record:
+def read_record(
+    item: object,
+    max_chars: int,
+    scope: Scope = EVERYTHING,
+    declared: Mapping[str, FilterFieldType] = _NO_METADATA,
+) -> Record:
     """Return ``item`` as a record.
 
     Args:
@@ -49,6 +56,7 @@ def read_record(item: object, max_chars: int, scope: Scope = EVERYTHING) -> Reco
             key of a mapping is metadata.
         max_chars: Longest text that is accepted.
         scope: What the passage is written through.
+        declared: Kinds of metadata fields that have an index.
 
     Raises:
         PayloadError: The passage cannot be indexed.
@@ -70,6 +78,7 @@ def read_record(item: object, max_chars: int, scope: Scope = EVERYTHING) -> Reco
     passage_id = derived_id(checked) if given_id is None else checked_id(given_id)
     try:
         metadata = scope.stamp(clean_metadata(raw))
+        check_declared(metadata, declared)
     except PayloadError as error:
         raise PayloadError(f"passage {passage_id!r}: {error}") from error
     return Record(passage_id, scope.key(passage_id), checked, metadata, content_hash(checked, metadata))
@@ -126,8 +135,34 @@ def check_selection(ids: object, condition: object) -> None:
     """
     if (ids is None) == (condition is None):
         raise ConfigError("give exactly one of ids and filter")
-    if isinstance(condition, Mapping) and not condition:
+    if _holds_for_all(condition):
         raise ConfigError("an empty filter would delete every passage; name the passages by ids or by a filter")
+
+
+def _holds_for_all(condition: object, *, is_negated: bool = False) -> bool:
+    """Whether a filter lets everything through, as one does that was put together from lists that stayed empty."""
+    if not isinstance(condition, Mapping):
+        parts = [getattr(condition, name, None) for name in ("must", "should", "must_not", "min_should")]
+        return condition is not None and hasattr(condition, "must_not") and not any(parts)
+    return (
+        not is_negated
+        if not condition
+        else all(_part_holds_for_all(key, value, is_negated=is_negated) for key, value in condition.items())
+    )
+
+
+def _part_holds_for_all(key: object, value: object, *, is_negated: bool) -> bool:
+    if key == "$not":
+        return _holds_for_all(value, is_negated=not is_negated)
+    if key in {"$or", "$and"} and isinstance(value, Sequence):
+        return any(_holds_for_all(one, is_negated=is_negated) for one in value)
+    if isinstance(value, Mapping):
+        return not is_negated and list(value) == ["not"] and _is_empty_list(value["not"])
+    return is_negated and _is_empty_list(value)
+
+
+def _is_empty_list(value: object) -> bool:
+    return isinstance(value, Sequence | Set) and not isinstance(value, str | bytes) and not value
 
 
 class RecordStream:
@@ -140,20 +175,33 @@ class RecordStream:
         passages: What the caller handed to ``add``.
         max_chars: Longest text that is accepted.
         scope: What the passages are written through.
+        declared: Kinds of metadata fields that have an index.
 
     Raises:
         PayloadError: ``passages`` is a single passage, or a sequence with a bad one.
     """
 
-    def __init__(self, passages: object, max_chars: int, scope: Scope = EVERYTHING) -> None:
+    def __init__(
+        self,
+        passages: object,
+        max_chars: int,
+        scope: Scope = EVERYTHING,
+        declared: Mapping[str, FilterFieldType] = _NO_METADATA,
+    ) -> None:
         if isinstance(passages, (str, bytes, Mapping, Passage)) or not isinstance(passages, Iterable):
             raise PayloadError(
                 f"passages is a list or another iterable of passages, not {type(passages).__name__}: "
                 f"{_shown(passages)}; write add([passage])"
             )
+        if hasattr(passages, "columns"):  # a table: going through one yields the names of its columns
+            raise PayloadError(
+                f"passages is a table ({type(passages).__name__}); pass its rows as dicts, in pandas"
+                " frame.to_dict('records'), in polars frame.to_dicts()"
+            )
         self._passages = passages
         self._max_chars = max_chars
         self._scope = scope
+        self._declared = declared
         if isinstance(passages, Sequence):
             self._check_all()
 
@@ -163,7 +211,7 @@ class RecordStream:
     def _read(self) -> Iterator[Record]:
         for position, item in enumerate(self._passages):
             try:
-                yield read_record(item, self._max_chars, self._scope)
+                yield read_record(item, self._max_chars, self._scope, self._declared)
             except PayloadError as error:  # noqa: PERF203  # the error needs the position
                 raise PayloadError(f"passage at position {position}: {error}") from error
 

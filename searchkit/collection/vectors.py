@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import numpy as np
 
-from searchkit.errors import EncodingError
-from searchkit.stages import EncoderFingerprint, SparseVector, Vectors
+from searchkit.errors import EncodingError, SearchkitError
+from searchkit.stages import Encoder, EncoderFingerprint, SparseEncoder, SparseVector, Vectors
+
+T = TypeVar("T")
 
 _SMALLEST_NORM = 1e-6
 
@@ -53,3 +56,36 @@ def checked_sparse(vectors: Sequence[SparseVector], count: int) -> list[SparseVe
         if len(vector.indices) != len(vector.values) or not math.isfinite(sum(vector.values)):
             raise EncodingError(f"the sparse encoder returned an unusable vector (row {row} of {count})")
     return list(vectors)
+
+
+def query_vectors(encoder: Encoder, queries: Sequence[str]) -> Vectors:
+    """Return the dense vectors of queries, shape ``(n, dimension)``.
+
+    Raises:
+        EncodingError: The encoder failed or returned something else.
+    """
+    return _encoded(lambda: checked_vectors(encoder.encode_queries(queries), len(queries), encoder.fingerprint()))
+
+
+def passage_vectors(encoder: Encoder, texts: Sequence[str], made_by: EncoderFingerprint) -> Vectors:
+    """Return the dense vectors of passages, shape ``(n, dimension)``; see `query_vectors`."""
+    return _encoded(lambda: checked_vectors(encoder.encode_passages(texts), len(texts), made_by))
+
+
+def query_words(encoder: SparseEncoder, queries: Sequence[str]) -> list[SparseVector]:
+    """Return the sparse vectors of queries; see `query_vectors`."""
+    return _encoded(lambda: checked_sparse(encoder.encode_queries(queries), len(queries)))
+
+
+def passage_words(encoder: SparseEncoder, texts: Sequence[str]) -> list[SparseVector]:
+    """Return the sparse vectors of passages; see `query_vectors`."""
+    return _encoded(lambda: checked_sparse(encoder.encode_passages(texts), len(texts)))
+
+
+def _encoded(encode: Callable[[], T]) -> T:
+    try:
+        return encode()
+    except SearchkitError:
+        raise
+    except Exception as error:  # whatever an encoder raises
+        raise EncodingError(f"the encoder raised {type(error).__name__}: {error}") from error

@@ -12,6 +12,7 @@ import pytest
 from qdrant_client import QdrantClient, models
 
 from searchkit import CrossEncoderReranker, Passage, SearchKit, SearchKitConfig, SentenceEncoder
+from searchkit.collection.manifest import manifest_of
 from searchkit.config import WindowConfig
 from searchkit.errors import (
     CollectionError,
@@ -22,7 +23,7 @@ from searchkit.errors import (
     PayloadError,
     SearchkitError,
 )
-from searchkit.testing import FakeEncoder, FakeReranker
+from searchkit.testing import FakeEncoder, FakeReranker, FakeSparseEncoder
 
 SEED = [{"id": "a", "text": "alpha beta", "n": 1}, {"id": "b", "text": "gamma delta", "n": 2}]
 
@@ -55,6 +56,29 @@ class WrongDimension(FakeEncoder):
 
 class MixedEncoder(NanEncoder, WrongDimension):
     """Both faults, switched on by a test."""
+
+
+class Table(list):
+    """Going through a data frame yields the names of its columns."""
+
+    columns = ("id", "text")
+
+
+class Raising(FakeEncoder):
+    """Breaks down when told so."""
+
+    fault = None
+
+    def encode_passages(self, texts):
+        return self._spoiled(super().encode_passages(texts))
+
+    def encode_queries(self, texts):
+        return self._spoiled(super().encode_queries(texts))
+
+    def _spoiled(self, vectors):
+        if isinstance(self.fault, Exception):
+            raise self.fault
+        return vectors if self.fault is None else self.fault
 
 
 def as_stored(kit):
@@ -113,6 +137,20 @@ TABLE = [
     ("passages as one string", lambda k: k.add("some text"), PayloadError, "list"),
     ("delete without saying what", lambda k: k.delete(), ConfigError, "ids"),
     ("delete by ids and filter", lambda k: k.delete(["a"], filter={"n": 1}), ConfigError, "ids"),
+    ("delete by a native filter of nothing", lambda k: k.delete(filter=models.Filter(must=[])), ConfigError, "empty"),
+    ("delete by what is not among none", lambda k: k.delete(filter={"n": {"not": []}}), ConfigError, "empty"),
+    ("delete by not among none", lambda k: k.delete(filter={"$not": {"n": []}}), ConfigError, "empty"),
+    (
+        "delete by groups that hold for all",
+        lambda k: k.delete(filter={"$or": [{"n": 1}, {"$and": [{"n": {"not": ()}}]}]}),
+        ConfigError,
+        "empty",
+    ),
+    ("criteria of a wrong type", lambda k: k.search("q", criteria=["x"]), ConfigError, "criteria must be a string"),
+    ("no queries and top_k zero", lambda k: k.search_batch([], top_k=0), ConfigError, "top_k=0"),
+    ("an endless number in a filter", lambda k: k.count({"n": {"gt": 10**400}}), ConfigError, "'gt' of 'n'"),
+    ("too many passages to rerank", lambda k: k.rerank("q", ["a"] * 10_001), ConfigError, "10,001 passages"),
+    ("a table", lambda k: k.add(Table()), PayloadError, "to_dict('records')"),
     ("get with a wrong id", lambda k: k.get([None]), PayloadError, "None"),
     ("scores for fewer passages", lambda k: k.rerank("q", ["a", "b"], scores=[0.1]), ConfigError, "1 scores for 2"),
     ("NaN among the scores", lambda k: k.rerank("q", ["a"], scores=[math.nan]), ConfigError, "nan"),
@@ -282,3 +320,68 @@ def test_a_missing_extra_says_how_to_install_it():
 def test_passage_objects_are_checked_like_dicts(place):
     with opened(place) as kit, pytest.raises(PayloadError, match="empty"):
         kit.add([Passage(text="   ")])
+
+
+@pytest.mark.parametrize(
+    ("fault", "sentence"),
+    [(RuntimeError("no driver"), "raised RuntimeError: no driver"), ([], "shape"), ([[1.0], [1.0, 2.0]], "raised")],
+)
+def test_whatever_an_encoder_does_is_an_error_of_ours(place, fault, sentence):
+    encoder = Raising()
+    with opened(place, encoder=encoder) as kit:
+        kit.add(SEED)
+        encoder.fault = fault
+        for act in (lambda: kit.search("alpha"), lambda: kit.add(["new text"])):
+            with pytest.raises(EncodingError, match=sentence):
+                act()
+        encoder.fault = None
+        assert kit.count() == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "bad", "good"),
+    [
+        ("integer", 2021.5, [2021, [2021, 2022], None]),
+        ("integer", True, [0]),
+        ("float", "12", [12, 12.5]),
+        ("datetime", 2021, ["2021-01-01", "2021-01-01T10:00:00Z"]),
+        ("datetime", "soon", ["2021-01-01"]),
+        ("keyword", ["a", 7], [["a", "b"], "a"]),
+        ("bool", 1, [True, False]),
+        ("text", 5, ["a text"]),
+    ],
+)
+def test_a_value_that_its_fields_index_would_pass_over_is_refused(place, kind, bad, good):
+    with opened(place, config=SearchKitConfig(filter_fields={"v": kind, "a.v": kind})) as kit:
+        for row in ({"v": bad}, {"a": {"v": bad}}):
+            with pytest.raises(PayloadError, match=f"filter_fields declares it as {kind}"):
+                kit.add([{"text": "x", **row}])
+        assert kit.add([{"id": n, "text": f"x {n}", "v": value, "a": {"v": value}} for n, value in enumerate(good)])
+        assert kit.count() == len(good)
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"path": 5}, {"path": b"x"}, {"path": ""}, {"path": "a\x00b"}, {"url": 5}, {"url": " "}]
+)
+def test_a_place_that_is_none_is_refused(arguments):
+    with pytest.raises(ConfigError, match=next(iter(arguments))):
+        SearchKit("c", **arguments)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"fusion": {"dense_weight": math.inf}}, {"fusion": {"dense_weight": 0, "sparse_weight": 0}},
+                 {"timeout_s": math.inf}]
+)  # fmt: skip
+def test_settings_that_would_spoil_every_search_are_refused(settings):
+    with pytest.raises(ConfigError):
+        SearchKitConfig.model_validate(settings)
+
+
+def test_a_small_window_gets_a_small_overlap_by_itself():
+    def overlap(**windows):
+        config = SearchKitConfig(windows=WindowConfig(**windows))
+        return manifest_of(FakeEncoder(max_tokens=256), FakeSparseEncoder(), config).overlap_tokens
+
+    assert (overlap(max_tokens=16), overlap(), overlap(max_tokens=16, overlap_tokens=8)) == (4, 32, 8)
+    with pytest.raises(ConfigError, match="more than half"):
+        overlap(max_tokens=16, overlap_tokens=9)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import time
 
 import numpy as np
@@ -11,7 +13,7 @@ from qdrant_client import QdrantClient
 
 from searchkit import Passage, SearchKit, SearchKitConfig
 from searchkit.config import Blend, RerankerProfile, WindowConfig
-from searchkit.errors import ConfigError, RerankError
+from searchkit.errors import CollectionError, ConfigError, RerankError
 from searchkit.testing import FakeEncoder, FakeReranker
 
 PASSAGES = [
@@ -143,6 +145,39 @@ def test_group_by_keeps_the_best_hit_of_each_value(kit):
     langs = [hit.metadata["lang"] for hit in result]
     assert sorted(langs) == ["de", "en"]
     assert result[0].id == kit.search("hairdressers paid dollars")[0].id
+
+
+def test_groups_are_told_by_a_path_and_a_field_that_nothing_has_is_said(open_kit):
+    kit = open_kit()
+    kit.add([{"id": n, "text": f"wage {n}", "src": {"name": "ab"[n % 2]}} for n in range(6)])
+    grouped = kit.search("wage", group_by="src.name")
+    assert sorted(hit.metadata["src"]["name"] for hit in grouped) == ["a", "b"]
+    assert grouped.reason is None
+    loose = kit.search("wage", group_by="scr.name")
+    assert (len(loose), loose.status) == (6, "reranked")
+    assert "no candidate has the metadata field 'scr.name'" in loose.reason
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_is_told_to_open_a_kit_of_its_own(tmp_path):
+    with SearchKit("handbook", path=tmp_path, encoder=FakeEncoder(), reranker=FakeReranker()) as kit:
+        kit.add(PASSAGES)
+        count = kit.count()
+        child = os.fork()
+        if child == 0:
+            signal.alarm(20)  # it used to wait for the parent's threads
+            try:
+                for act in (lambda: kit.add(["lost"]), kit.count, lambda: kit.search("x"), lambda: kit.delete(["a"])):
+                    with pytest.raises(CollectionError, match="forked"):
+                        act()
+                os._exit(7)
+            finally:
+                os._exit(1)
+        _, status = os.waitpid(child, 0)
+        assert os.waitstatus_to_exitcode(status) == 7
+        kit.add(["kept"])
+        assert kit.count() == count + 1
 
 
 def test_long_texts_come_back_whole_with_the_window_that_matched(open_kit):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
@@ -272,6 +273,11 @@ class EmbeddedBackend:
         shard = self._shard
         if shard is None:
             raise self._closed()
+        if shard.process != os.getpid():  # its lock, its threads and the other half of its writes are the parent's
+            raise CollectionError(
+                f"{self.location} was opened before this process was forked off; open it with a new SearchKit here,"
+                " or make the kit after the fork"
+            )
         return shard
 
     def _closed(self) -> CollectionError:

@@ -88,6 +88,11 @@ class SharedShard:
             raise
 
     @property
+    def process(self) -> int:
+        """The process that opened it, the only one that may use it."""
+        return self._key[0]
+
+    @property
     def folder(self) -> CollectionFolder:
         """The collection's folder."""
         return self._folder

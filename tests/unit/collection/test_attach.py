@@ -359,3 +359,14 @@ def test_the_callers_client_stays_open(client: QdrantClient) -> None:
     kit.close()
     kit.close()
     assert client.count("theirs").count == len(TEXTS)
+
+
+def test_a_closed_kit_searches_a_client_of_yours_no_more(client: QdrantClient) -> None:
+    write(client, LAYOUTS["langchain"][0])
+    kit = attach(client)
+    assert kit.count() > 0
+    kit.close()
+    for act in (lambda: kit.search("bread"), kit.count, lambda: kit.search("bread", rerank=False)):
+        with pytest.raises(CollectionError, match="is closed"):
+            act()
+    assert client.get_collections().collections
