@@ -42,6 +42,9 @@ _TOPIC_WORDINGS = (
     "papers about {}", "research on {}", "I would like to find descriptions of {}.", "{} - methods and results",
     "Find anything that discusses {}, in theory or in practice.", "publications concerning {}",
 )  # fmt: skip
+# Of the groups with aspects show the right aspect of another subject. At 0.35 the subject was unlearned: stage 2 alone
+# put other subjects first on medquad_criteria.
+OTHER_SUBJECT_SHARE = 0.7
 STANCES = {
     True: ("Only statements in favour of the claim are relevant.", "A relevant statement supports the claim.",
            "I want arguments for it, not against it.", "Give reasons that back this up.", "Arguments in favour.",
@@ -116,7 +119,7 @@ class Composer:
             criteria = f"{criteria} {noise(self._draw)}"
         same_aspect = [other.positive for other in self._sample(example.pool, 40) if other.wanted == example.wanted]
         negatives = self._draw.sample(example.negatives, min(3, len(example.negatives)))
-        if len(negatives) == 3 and same_aspect and self._draw.random() < 0.35:
+        if len(negatives) == 3 and same_aspect and self._draw.random() < OTHER_SUBJECT_SHARE:
             negatives[2] = same_aspect[0]  # the right aspect of another subject
         negatives += [text for text in same_aspect if text not in negatives][: 3 - len(negatives)]
         negatives += self._fill(example, negatives, 3)
