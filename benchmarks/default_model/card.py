@@ -46,9 +46,10 @@ DEVIATIONS = (
     "Trained on pairs of at most 80 to 256 tokens, short ones first but for the end of the last run; it reads up "
     "to 512. Lengths and samples above are of the pairs as read: lowercased and cut.",
     "Weights averaged exponentially (0.995 a step), stored in half precision.",
-    "Criteria: aspects reworded in forty ways, nine kinds that a program can check, in counterfactual groups (the same "
-    "passage under a criterion that it meets and one that it fails), stances; an eighth of the other groups carry "
-    "vague, irrelevant or story-like criteria that change nothing.",
+    "Criteria: aspects reworded in forty ways, in the last 107,000 pairs in more than four hundred; nine kinds that a "
+    "program can check, in counterfactual groups (the same passage under a criterion that it meets and one that it "
+    "fails); stances; an eighth of the other groups, in the last 107,000 pairs a quarter, carry vague, irrelevant or "
+    "story-like criteria that change nothing, a tenth of those pairs stories told around their query.",
     "The training is not finished: it is made to be continued.",
 )
 LIMITS = (
