@@ -20,7 +20,7 @@ from benchmarks.default_model.groups import Composer, Group
 from benchmarks.default_model.plan import Course, Supply, labelled_group, load_pools, parsed_options, tokenise
 from benchmarks.default_model.planfile import GROUP, Plan
 from benchmarks.default_model.pools import Example
-from benchmarks.default_model.train import GROUPS_A_STEP
+from benchmarks.default_model.train import GROUPS_A_STEP, newest_checkpoint
 from benchmarks.default_model.written import WrittenGroups, read_stories
 
 SHARES = {"written": 0.42, "aspects": 0.18, "told": 0.1, "counterfactual": 0.06, "labelled": 0.24}
@@ -99,7 +99,8 @@ def main() -> None:
     course = composed(pools, options.groups, options.seed)
     torch.set_num_threads(1)
     vectors.complete(text for group in course.groups if group.asked for text in (group.asked, *group.read))
-    learned = int(sorted(options.run.glob("ck-*.pt"))[-1].stem.removeprefix("ck-")) * GROUPS_A_STEP
+    checkpoint = newest_checkpoint(options.run)
+    learned = 0 if checkpoint is None else int(checkpoint.stem.removeprefix("ck-")) * GROUPS_A_STEP
     plan = joined(Plan.read(options.run / "plan.npz"), learned, tokenise(course, vectors))
     schedule = json.loads((options.run / "schedule.json").read_text(encoding="utf-8"))
     done, end = learned * GROUP, plan.group_count * GROUP

@@ -77,11 +77,16 @@ def save(state: State, run: Path) -> None:
         old.unlink()
 
 
+def newest_checkpoint(run: Path) -> Path | None:
+    """Return the checkpoint of the most steps; its name has their number."""
+    return max(run.glob("ck-*.pt"), default=None)
+
+
 def restore(state: State, run: Path) -> None:
-    checkpoints = sorted(run.glob("ck-*.pt"))
-    if not checkpoints:
+    checkpoint = newest_checkpoint(run)
+    if checkpoint is None:
         return
-    content = torch.load(checkpoints[-1], weights_only=True)
+    content = torch.load(checkpoint, weights_only=True)
     state.model.load_state_dict(content["model"])
     state.optimizer.load_state_dict(content["opt"])
     for mine, stored in zip(state.average, content["ema"], strict=True):

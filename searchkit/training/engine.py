@@ -122,8 +122,11 @@ def _train(trainer: CrossEncoderTrainer, checkpoint: str | None) -> None:
     """Train to the end.
 
     Raises:
-        ConfigError: A file of the checkpoint would have run code: the trainer's own hold tensors and numbers alone.
+        ConfigError: A file of the checkpoint is not the trainer's, or would have run code: its own hold tensors and
+            numbers alone.
     """
+    if checkpoint is not None and not trainer.args.fp16 and (Path(checkpoint) / "scaler.pt").exists():
+        raise ConfigError(f"{checkpoint!r} holds a scaler.pt, which only a run in fp16 writes; delete that file")
     try:
         trainer.train(resume_from_checkpoint=checkpoint)
     except Exception as error:

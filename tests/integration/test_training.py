@@ -138,6 +138,14 @@ def test_a_checkpoint_that_would_run_code_is_refused_and_runs_none(trained, base
     assert not mark.exists()
 
 
+def test_a_file_that_this_run_would_not_write_is_named(trained, base, tmp_path):
+    killed = interrupted(trained, tmp_path / "killed")
+    (killed / "checkpoints" / "checkpoint-20" / "scaler.pt").write_bytes(pickle.dumps(Bomb(tmp_path / "exploded")))
+    with pytest.raises(ConfigError, match=r"scaler\.pt, which only a run in fp16 writes"):
+        train(make_pairs(), killed, RECIPE, base_model=base, device="cpu", show_progress=False, resume=True)
+    assert not (tmp_path / "exploded").exists()
+
+
 def test_nothing_else_in_a_checkpoint_is_opened_or_run(trained, base, tmp_path):
     killed = interrupted(trained, tmp_path / "killed")
     mark = tmp_path / "exploded"
