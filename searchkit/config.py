@@ -19,7 +19,7 @@ class WindowConfig(Settings):
         max_tokens: Longest window in tokens of the encoder's tokenizer, special tokens not counted; ``None`` takes
             what the encoder can read.
         overlap_tokens: Tokens that neighbouring windows share, so that a sentence on the border is whole in one; left
-            out, a quarter of a window at most.
+            out, a quarter of a window of fewer than 64 tokens.
     """
 
     max_tokens: int | None = Field(default=None, ge=8)

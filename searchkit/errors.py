@@ -12,6 +12,7 @@
     │   └── RetrievalTimeoutError (TimeoutError)
     └── RerankError                        stage 2 failed
         ├── ModelLoadError                 a cross-encoder could not be found or loaded
+        ├── ClosedRerankerError            the kit or the reranker that was asked is closed
         └── DeviceMemoryError              the device ran out of memory even at the smallest batch
 
 A message says what was wrong, with the value, and what to do. Vendor errors are mapped where the vendor is called

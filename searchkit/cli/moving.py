@@ -175,10 +175,9 @@ def rebuild(
 
 
 def _windows(window_tokens: int | None, overlap_tokens: int | None) -> WindowConfig:
-    return WindowConfig(
-        max_tokens=window_tokens,
-        overlap_tokens=WindowConfig().overlap_tokens if overlap_tokens is None else overlap_tokens,
-    )
+    if overlap_tokens is None:
+        return WindowConfig(max_tokens=window_tokens)
+    return WindowConfig(max_tokens=window_tokens, overlap_tokens=overlap_tokens)
 
 
 def _reindexed(

@@ -77,8 +77,8 @@ def manifest_of(encoder: Encoder, sparse_encoder: SparseEncoder, config: SearchK
         )
     window_tokens = wanted or room
     overlap = config.windows.overlap_tokens
-    if "overlap_tokens" not in config.windows.model_fields_set:  # nobody asked for as much in a small window
-        overlap = min(overlap, window_tokens // 4)
+    if "overlap_tokens" not in config.windows.model_fields_set and overlap * 2 > window_tokens:
+        overlap = window_tokens // 4  # nobody asked for as much in so small a window
     if window_tokens < 1 or overlap * 2 > window_tokens:
         raise ConfigError(
             f"windows.overlap_tokens={overlap} is more than half of a window of {window_tokens} tokens; lower it"

@@ -155,7 +155,7 @@ def _part_holds_for_all(key: object, value: object, *, is_negated: bool) -> bool
     if key == "$not":
         return _holds_for_all(value, is_negated=not is_negated)
     if key in {"$or", "$and"} and isinstance(value, Sequence):
-        return any(_holds_for_all(one, is_negated=is_negated) for one in value)
+        return any(one and _holds_for_all(one, is_negated=is_negated) for one in value)
     if isinstance(value, Mapping):
         return not is_negated and list(value) == ["not"] and _is_empty_list(value["not"])
     return is_negated and _is_empty_list(value)

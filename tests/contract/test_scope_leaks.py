@@ -18,6 +18,7 @@ from qdrant_client import models
 from searchkit import SearchKit, SearchKitConfig
 from searchkit.collection.schema import uuid_text
 from searchkit.config import WindowConfig
+from searchkit.errors import ConfigError
 from searchkit.testing import FakeEncoder, FakeReranker
 
 TENANTS = ("acme", "globex", "initech")
@@ -196,8 +197,7 @@ def test_no_generated_filter_leaves_its_scope(place, world, soak_count):
         scoped, alone = world.kit.scoped(tenant=tenant), world.alone[tenant]
         assert scoped.count(condition) == alone.count(condition), (number, tenant, condition)
         found += check_search(scoped, alone, draw, tenant, condition)
-        if condition:  # an empty filter is refused by delete, as everywhere
-            check_delete(world, tenant, condition)
+        check_delete(world, tenant, condition)
         check_ids(world, scoped, draw, tenant)
     assert found > 0
     assert world.backend.fetch(world.points()) == world.payloads
@@ -235,7 +235,12 @@ def details(result) -> dict[Any, float]:
 def check_delete(world: World, tenant: str, condition: Any) -> None:
     """Nothing but the tenant's own points is gone; then they are written again."""
     before = set(world.points())
-    count = world.kit.scoped(tenant=tenant).delete(filter=condition)
+    try:
+        count = world.kit.scoped(tenant=tenant).delete(filter=condition)
+    except ConfigError as error:  # a filter that holds for all is refused by delete, as everywhere
+        if "an empty filter would delete every passage" not in str(error):
+            raise
+        count = 0
     gone = before - set(world.points())
     assert gone <= world.owned_by(tenant), condition
     assert (count == 0) == (not gone)

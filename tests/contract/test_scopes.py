@@ -125,7 +125,11 @@ def test_a_raw_filter_cannot_widen_the_scope(acme, globex, search):
     ):
         assert [candidate.id for candidate in search(acme, "alpha", filter=tricky)] == ["a"]
         assert acme.count(tricky) == 1
-        assert acme.delete(filter=tricky) == 1
+        if tricky == models.Filter():
+            with pytest.raises(ConfigError, match="an empty filter would delete every passage"):
+                acme.delete(filter=tricky)
+        else:
+            assert acme.delete(filter=tricky) == 1
         assert globex.count() == 1
         acme.add([{"id": "a", "text": "alpha"}])
 

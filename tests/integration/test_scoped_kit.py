@@ -7,7 +7,7 @@ from qdrant_client import QdrantClient, models
 
 from searchkit import SearchKit, SearchKitConfig
 from searchkit.config import WindowConfig
-from searchkit.errors import CollectionError, ConfigError
+from searchkit.errors import CollectionError, ConfigError, RerankError
 from searchkit.testing import FakeEncoder, FakeReranker
 
 LONG = " ".join(f"word{number}" for number in range(60))
@@ -82,7 +82,8 @@ def test_closing_a_scoped_kit_closes_nothing_and_closing_its_kit_closes_it(kit):
         acme.count()
     with pytest.raises(CollectionError, match="closed"):
         acme.search("wage")
-    assert "closed" in acme.rerank("wage", ["text"]).reason
+    with pytest.raises(RerankError, match="closed"):
+        acme.rerank("wage", ["text"])
 
 
 def test_a_scope_can_be_made_before_the_collection_exists(tmp_path):

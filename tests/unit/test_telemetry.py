@@ -18,7 +18,7 @@ from opentelemetry.trace import StatusCode
 from qdrant_client import QdrantClient
 
 from searchkit import SearchKit, SearchKitConfig, telemetry
-from searchkit.errors import RerankError
+from searchkit.errors import EncodingError, RerankError
 from searchkit.testing import FakeEncoder, FakeReranker
 
 SECRET = "zanzibar"
@@ -233,7 +233,7 @@ def test_a_deadline_that_leaves_stage_2_no_time_is_a_degradation_of_that_kind(op
 @pytest.mark.parametrize("broken", ["encoder", "reranker"])
 def test_a_failed_search_is_an_error_by_its_class_alone(open_kit, spans, exported, broken):
     if broken == "encoder":
-        kit, error, stage = open_kit(encoder=BrokenEncoder()), RuntimeError, "searchkit.encode"
+        kit, error, stage = open_kit(encoder=BrokenEncoder()), EncodingError, "searchkit.encode"
     else:
         config = SearchKitConfig(on_rerank_error="raise")
         kit, error, stage = open_kit(reranker=BrokenReranker(), config=config), RerankError, "searchkit.rerank"
