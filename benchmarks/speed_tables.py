@@ -181,6 +181,7 @@ SPEED_TABLES: dict[str, Callable[[Numbers], str]] = {
     "rerank_cpu": rerank_table,
     "rerank_defaults": rerank_table,
     "rerank_load": latency_table,
+    "rerank_full": latency_table,
     "encoding": encoding_table,
     "search": search_table,
     "memory": memory_table,
