@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from searchkit.collection.declared import check_declared
+from searchkit.collection.filter_form import holds_for_all
+from searchkit.collection.filters import parse_filter
 from searchkit.collection.metadata import clean_metadata, text_fault
 from searchkit.collection.schema import derived_id
 from searchkit.collection.scope import EVERYTHING, Scope
@@ -131,38 +133,20 @@ def check_selection(ids: object, condition: object) -> None:
     """Check that passages to be deleted are named by ids or by a filter that leaves some out.
 
     Raises:
-        ConfigError: Both or neither are given, or the filter is empty.
+        ConfigError: Both or neither are given, or the filter is empty or unusable.
     """
     if (ids is None) == (condition is None):
         raise ConfigError("give exactly one of ids and filter")
-    if _holds_for_all(condition):
+    if _is_empty(condition):
         raise ConfigError("an empty filter would delete every passage; name the passages by ids or by a filter")
 
 
-def _holds_for_all(condition: object, *, is_negated: bool = False) -> bool:
+def _is_empty(condition: object) -> bool:
     """Whether a filter lets everything through, as one does that was put together from lists that stayed empty."""
-    if not isinstance(condition, Mapping):
-        parts = [getattr(condition, name, None) for name in ("must", "should", "must_not", "min_should")]
-        return condition is not None and hasattr(condition, "must_not") and not any(parts)
-    return (
-        not is_negated
-        if not condition
-        else all(_part_holds_for_all(key, value, is_negated=is_negated) for key, value in condition.items())
-    )
-
-
-def _part_holds_for_all(key: object, value: object, *, is_negated: bool) -> bool:
-    if key == "$not":
-        return _holds_for_all(value, is_negated=not is_negated)
-    if key in {"$or", "$and"} and isinstance(value, Sequence):
-        return any(one and _holds_for_all(one, is_negated=is_negated) for one in value)
-    if isinstance(value, Mapping):
-        return not is_negated and list(value) == ["not"] and _is_empty_list(value["not"])
-    return is_negated and _is_empty_list(value)
-
-
-def _is_empty_list(value: object) -> bool:
-    return isinstance(value, Sequence | Set) and not isinstance(value, str | bytes) and not value
+    if isinstance(condition, Mapping):
+        return holds_for_all(parse_filter(condition))
+    parts = [getattr(condition, name, None) for name in ("must", "should", "must_not", "min_should")]
+    return hasattr(condition, "must_not") and not any(parts)
 
 
 class RecordStream:

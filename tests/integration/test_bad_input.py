@@ -146,6 +146,12 @@ TABLE = [
         ConfigError,
         "empty",
     ),
+    (
+        "delete by not among none and something else",
+        lambda k: k.delete(filter={"$not": {"n": [], "m": 1}}),
+        ConfigError,
+        "empty",
+    ),
     ("criteria of a wrong type", lambda k: k.search("q", criteria=["x"]), ConfigError, "criteria must be a string"),
     ("no queries and top_k zero", lambda k: k.search_batch([], top_k=0), ConfigError, "top_k=0"),
     ("an endless number in a filter", lambda k: k.count({"n": {"gt": 10**400}}), ConfigError, "'gt' of 'n'"),
@@ -183,6 +189,14 @@ def test_bad_input_is_our_error_and_changes_nothing(place, name, act, error, sen
         assert sentence in str(caught.value)
         assert as_stored(kit) == before
         assert kit.search("alpha beta")[0].id == "a"
+
+
+def test_a_filter_that_leaves_some_out_is_no_empty_one(place):
+    with opened(place) as kit:
+        kit.add(SEED)
+        assert kit.delete(filter={"$and": [{"n": {"not": []}}, {"n": 1}]}) == 1
+        assert kit.delete(filter={"$not": {"$or": [{"n": []}, {"n": 1}]}}) == 1
+        assert kit.delete(filter={"n": []}) == 0
 
 
 @pytest.mark.parametrize("fault", ["broken", "short"])
