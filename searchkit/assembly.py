@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from searchkit.collection.metadata import values_at
 from searchkit.config import RerankerProfile
 from searchkit.reranking.calibration import probabilities
 from searchkit.stages import Candidate, PairScores
@@ -87,7 +88,7 @@ def one_per_group(entries: Sequence[Ranked], field: str) -> list[Ranked]:
     seen: set[str] = set()
     kept = []
     for entry in entries:
-        value = metadata_value(entry.candidate.metadata, field)
+        value = group_of(entry, field)
         key = repr(value)
         if value is not None and key in seen:
             continue
@@ -96,14 +97,10 @@ def one_per_group(entries: Sequence[Ranked], field: str) -> list[Ranked]:
     return kept
 
 
-def metadata_value(metadata: Mapping[str, Any], field: str) -> Any:
-    """Return what is stored under a key, or under a path of keys such as ``author.name``; ``None`` if nothing is."""
-    if field in metadata:
-        return metadata[field]
-    value: Any = metadata
-    for key in field.split("."):
-        value = value.get(key) if isinstance(value, Mapping) else None
-    return value
+def group_of(entry: Ranked, field: str) -> Any:
+    """Return the value of the metadata ``field``, a key or a path of keys; ``None`` where there is not one value."""
+    values = values_at(entry.candidate.metadata, field)
+    return values[0] if len(values) == 1 else None
 
 
 def make_hits(entries: Sequence[Ranked], whole_texts: Mapping[PassageId, str]) -> tuple[Hit, ...]:

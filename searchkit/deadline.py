@@ -60,10 +60,10 @@ class Deadline:
 
 
 @contextmanager
-def arrived(at: float | None = None) -> Iterator[None]:
-    """Let the clock of a search that begins in this context run from ``at`` or now; the outermost moment holds."""
+def arrived() -> Iterator[None]:
+    """Let the clock of a search that begins in this context run from now; the outermost moment holds."""
     before = _ARRIVED_AT.get()
-    token = _ARRIVED_AT.set((time.perf_counter() if at is None else at) if before is None else before)
+    token = _ARRIVED_AT.set(time.perf_counter() if before is None else before)
     try:
         yield
     finally:

@@ -164,10 +164,12 @@ class KitFace:
             "rerank": rerank,
             "group_by": group_by,
         }
-        checked_request(arguments)  # also where there is no query
         texts = [checked_text(query) for query in queries]
         requests = [checked_request({**arguments, "criteria": one}) for one in _one_each(criteria, len(texts))]
-        return self._parts.pipeline.search(texts, requests) if texts else []
+        if not texts:
+            checked_request(arguments)  # a mistake is one without a query too
+            return []
+        return self._parts.pipeline.search(texts, requests)
 
     async def asearch(
         self,

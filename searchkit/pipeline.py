@@ -8,12 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from searchkit.assembly import make_hits, metadata_value, one_per_group
+from searchkit.assembly import group_of, make_hits, one_per_group
 from searchkit.bounded import BoundedThreads, StillRunningError
 from searchkit.collection.vectors import query_vectors, query_words
 from searchkit.config import SearchKitConfig
 from searchkit.deadline import Deadline, bound_by, waited_s
 from searchkit.errors import RetrievalTimeoutError
+from searchkit.models.once import Once
 from searchkit.request import SearchRequest
 from searchkit.second_stage import Outcome, SecondStage
 from searchkit.stages import Candidate, Encoder, Reranker, RetrievalRequest, Retriever, SparseEncoder
@@ -81,6 +82,7 @@ class TwoStagePipeline:
         config: SearchKitConfig,
     ) -> None:
         self._encoder = encoder
+        self._made_by = Once(encoder.fingerprint)  # asked on every search, it would look at the model's files each time
         self._sparse_encoder = sparse_encoder
         self._retriever = retriever
         self._reranker = reranker
@@ -204,7 +206,11 @@ class TwoStagePipeline:
         return _FirstStage(candidates, unseen, encode, watch.lap())
 
     def _encode(self, queries: Sequence[str], request: SearchRequest) -> list[RetrievalRequest]:
-        dense = [None] * len(queries) if request.mode == "sparse" else list(query_vectors(self._encoder, queries))
+        dense = (
+            [None] * len(queries)
+            if request.mode == "sparse"
+            else list(query_vectors(self._encoder, queries, self._made_by.get()))
+        )
         sparse = [None] * len(queries) if request.mode == "dense" else query_words(self._sparse_encoder, queries)
         return [
             RetrievalRequest(depth=request.candidate_depth, dense=vector, sparse=words, filter=request.filter)
@@ -259,7 +265,7 @@ def _result(query: str, request: SearchRequest, stage: Outcome, hits: tuple[Hit,
 
 
 def _is_unknown(field: str, stage: Outcome) -> bool:
-    return all(metadata_value(entry.candidate.metadata, field) is None for entry in stage.entries)
+    return all(group_of(entry, field) is None for entry in stage.entries)
 
 
 def _for_stage_2(deadline: Deadline) -> Deadline:

@@ -26,12 +26,11 @@ EXAMPLE = (
     "Example: searchkit eval judged/ --collection handbook --depth 20 --depth 100 --html report.html"
     "   or, for runs made elsewhere: searchkit eval --qrels qrels.txt --run bm25.run --run mine.run"
 )
-_SEARCH_OPTIONS = {
-    "collection": "--collection", "index": "--index", "sample": "--sample", "depths": "--depth", "modes": "--mode",
-    "rerankers": "--reranker",
-    "rerank": "--rerank", "blend": "--blend", "criteria": "--criteria", "timed": "--timed", "budget_ms": "--budget-ms",
-    "path": "--path", "url": "--url", "encoder_folder": "--encoder-folder",
-}  # fmt: skip
+_SEARCH_ONLY = frozenset(
+    {"collection", "index", "sample", "depths", "modes", "rerankers", "rerank", "blend", "criteria", "timed"}
+    | {"budget_ms", "path", "url", "encoder_folder"}
+)
+"""Parameters of `evaluate` that mean nothing where nothing is searched."""
 _SWITCH = {"on": (True,), "off": (False,), "both": (True, False)}
 
 
@@ -185,10 +184,12 @@ def evaluate(
 
 def _refuse_search_options(context: typer.Context) -> None:
     """Refuse what only searching can heed: with ``--run`` nothing is searched."""
-    for name, option in _SEARCH_OPTIONS.items():
-        source = context.get_parameter_source(name)
-        if source is not None and source.name == "COMMANDLINE":
-            raise typer.BadParameter(f"{option} says how to search; with --run nothing is searched: leave it out")
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if parameter.name in _SEARCH_ONLY and source is not None and source.name == "COMMANDLINE":
+            raise typer.BadParameter(
+                f"{parameter.opts[0]} says how to search; with --run nothing is searched: leave it out"
+            )
 
 
 def _compare(

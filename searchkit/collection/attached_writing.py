@@ -16,7 +16,7 @@ from searchkit.collection.layout_payloads import encoded_text, payload_for, poin
 from searchkit.collection.layouts import Layout, Payload
 from searchkit.collection.manifest import SPECIAL_TOKENS
 from searchkit.collection.passages import Record, RecordStream, contradiction
-from searchkit.collection.vectors import checked_sparse, checked_vectors
+from searchkit.collection.vectors import passage_vectors, passage_words
 from searchkit.errors import PayloadError
 from searchkit.stages import Encoder, EncoderFingerprint, SparseEncoder
 from searchkit.types import AddReport, PassageId, Skipped
@@ -151,12 +151,10 @@ class AttachedWriter:
     def _store(self, changes: Sequence[_Change], texts: Sequence[str], made_by: EncoderFingerprint) -> None:
         if not changes:
             return
-        dense = checked_vectors(self.encoder.encode_passages(texts), len(texts), made_by)
+        dense = passage_vectors(self.encoder, texts, made_by)
         vectors: list[Any] = [{self.dense_name: row} for row in dense.tolist()]
         if self.sparse_name is not None:
-            for one, terms in zip(
-                vectors, checked_sparse(self.sparse_encoder.encode_passages(texts), len(texts)), strict=True
-            ):
+            for one, terms in zip(vectors, passage_words(self.sparse_encoder, texts), strict=True):
                 if terms.indices:
                     one[self.sparse_name] = models.SparseVector(indices=terms.indices, values=terms.values)
         points = [

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime
 from typing import Any
 
+from searchkit.collection.filters import read_datetime
+from searchkit.collection.metadata import values_at
 from searchkit.config import FilterFieldType
 from searchkit.errors import PayloadError
 
@@ -40,21 +41,10 @@ def check_declared(metadata: Mapping[str, Any], declared: Mapping[str, FilterFie
 
 
 def _values(metadata: Mapping[str, Any], field: str) -> Iterator[Any]:
-    found: list[Any] = [metadata.get(field)] if field in metadata else _at_path(metadata, field.split("."))
-    for value in found:
+    for value in values_at(metadata, field):
         for one in value if isinstance(value, list) else (value,):
             if one is not None and not isinstance(one, Mapping):
                 yield one
-
-
-def _at_path(metadata: Mapping[str, Any], keys: list[str]) -> list[Any]:
-    found: list[Any] = [metadata]
-    for key in keys:
-        name = key.removesuffix("[]")
-        found = [one.get(name) for one in found if isinstance(one, Mapping)]
-        if key != name:
-            found = [item for one in found if isinstance(one, list) for item in one]
-    return found
 
 
 def _suits(value: Any, kind: FilterFieldType) -> bool:
@@ -72,8 +62,8 @@ def _suits(value: Any, kind: FilterFieldType) -> bool:
 
 
 def _is_date(text: str) -> bool:
-    try:  # Python 3.10 does not read a final Z
-        datetime.fromisoformat(f"{text[:-1]}+00:00" if text[-1:] in {"Z", "z"} else text)
+    try:
+        read_datetime(text)
     except ValueError:
         return False
     return True

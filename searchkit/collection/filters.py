@@ -282,11 +282,15 @@ def _from_numpy(value: np.generic[Any]) -> Any:
 
 
 def _parsed_datetime(value: str) -> datetime | None:
-    text = value.strip()
-    try:  # Python 3.10 does not read a final Z
-        return _with_zone(datetime.fromisoformat(f"{text[:-1]}+00:00" if text[-1:] in {"Z", "z"} else text))
+    try:
+        return _with_zone(read_datetime(value.strip()))
     except ValueError:
         return None
+
+
+def read_datetime(text: str) -> datetime:
+    """Return the moment that an ISO string names; a ``ValueError`` if it names none."""
+    return datetime.fromisoformat(f"{text[:-1]}+00:00" if text[-1:] in {"Z", "z"} else text)  # 3.10 reads no final Z
 
 
 def _with_zone(moment: datetime) -> datetime:

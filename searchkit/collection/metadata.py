@@ -30,6 +30,19 @@ def clean_metadata(raw: Mapping[Any, Any]) -> dict[str, Any]:
     return _clean_mapping(raw, "metadata", 0)
 
 
+def values_at(metadata: Mapping[str, Any], field: str) -> list[Any]:
+    """Return what is stored under a key, or under a path of keys such as ``author.name`` or ``authors[].name``."""
+    if field in metadata:
+        return [metadata[field]]
+    found: list[Any] = [metadata]
+    for key in field.split("."):
+        name = key.removesuffix("[]")
+        found = [one.get(name) for one in found if isinstance(one, Mapping)]
+        if key != name:
+            found = [item for one in found if isinstance(one, list) for item in one]
+    return found
+
+
 def text_fault(text: str) -> str | None:
     """Return what makes a string unusable ("holds ..."), or ``None``."""
     if "\0" in text:

@@ -58,13 +58,18 @@ def checked_sparse(vectors: Sequence[SparseVector], count: int) -> list[SparseVe
     return list(vectors)
 
 
-def query_vectors(encoder: Encoder, queries: Sequence[str]) -> Vectors:
+def query_vectors(encoder: Encoder, queries: Sequence[str], made_by: EncoderFingerprint) -> Vectors:
     """Return the dense vectors of queries, shape ``(n, dimension)``.
+
+    Args:
+        encoder: What makes them.
+        queries: The texts.
+        made_by: Its fingerprint.
 
     Raises:
         EncodingError: The encoder failed or returned something else.
     """
-    return _encoded(lambda: checked_vectors(encoder.encode_queries(queries), len(queries), encoder.fingerprint()))
+    return _encoded(lambda: checked_vectors(encoder.encode_queries(queries), len(queries), made_by))
 
 
 def passage_vectors(encoder: Encoder, texts: Sequence[str], made_by: EncoderFingerprint) -> Vectors:

@@ -11,7 +11,6 @@ A query is a JSON object with ``_id`` or ``id``, ``text`` or ``query``, and opti
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,6 @@ from searchkit.evaluation.judged import JudgedQueries, JudgedQuery, join_judgmen
 from searchkit.evaluation.trec import read_lines, read_qrels
 from searchkit.types import Passage
 
-_SURROGATE = re.compile("[\ud800-\udfff]")
 _SPLITS = ("test", "dev", "validation", "train")
 
 
@@ -133,7 +131,11 @@ def _text(record: Mapping[str, Any], keys: tuple[str, ...], where: str) -> str |
             continue
         if not isinstance(value, str):
             raise ConfigError(f"{where}: '{key}' is a {type(value).__name__}, not text")
-        if not value.isascii() and _SURROGATE.search(value):
-            raise ConfigError(f"{where}: '{key}' holds half of a character (a lone surrogate): repair the text")
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise ConfigError(
+                f"{where}: '{key}' holds half of a character (a lone surrogate): repair the text"
+            ) from error
         return value
     return None

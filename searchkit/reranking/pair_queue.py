@@ -179,9 +179,7 @@ class PairQueue:
         uses = [0] * len(cells) if scores.token_use is None else scores.token_use.tolist()
         unread = [0] * len(cells) if scores.query_truncated_tokens is None else scores.query_truncated_tokens.tolist()
         rows = list(zip(cells, scores.logits.tolist(), scores.truncated_tokens.tolist(), unread, uses, strict=True))
-        for cell, logit, truncated, query_truncated, use in reversed(
-            rows
-        ):  # reversed: what is put back keeps its order
+        for cell, logit, truncated, query_truncated, use in rows[::-1]:  # what is put back keeps its order
             cell.is_running = False
             if cell.is_settled:
                 continue

@@ -23,7 +23,7 @@ from searchkit.collection.ledger import Ledger, read_ledger
 from searchkit.collection.manifest import Manifest
 from searchkit.collection.proof import Proof
 from searchkit.collection.schema import TEXT
-from searchkit.collection.vectors import checked_sparse, checked_vectors
+from searchkit.collection.vectors import passage_vectors, passage_words
 from searchkit.config import SearchKitConfig
 from searchkit.errors import CollectionError
 from searchkit.stages import Encoder, SparseEncoder
@@ -230,8 +230,8 @@ def _encoded(
     records: Sequence[edge.Record], manifest: Manifest, encoder: Encoder, sparse_encoder: SparseEncoder
 ) -> list[edge.Point]:
     texts = [str((record.payload or {})[TEXT]) for record in records]
-    dense = checked_vectors(encoder.encode_passages(texts), len(texts), manifest.encoder).tolist()
-    sparse = checked_sparse(sparse_encoder.encode_passages(texts), len(texts))
+    dense = passage_vectors(encoder, texts, manifest.encoder).tolist()
+    sparse = passage_words(sparse_encoder, texts)
     points = []
     for record, vector, terms in zip(records, dense, sparse, strict=True):
         vectors: dict[str, Any] = {manifest.dense_vector: vector}
@@ -260,7 +260,7 @@ def agrees_with(folder: CollectionFolder, engine: str, manifest: Manifest, encod
     if not records or any(not isinstance(one, list) or len(one) != manifest.encoder.dimension for one in vectors):
         return False
     stored = np.asarray(vectors, dtype=np.float32)
-    made = checked_vectors(encoder.encode_passages(texts), len(texts), manifest.encoder)
+    made = passage_vectors(encoder, texts, manifest.encoder)
     made = made / np.linalg.norm(made, axis=1, keepdims=True)
     return bool((np.einsum("ij,ij->i", stored, made) > _SAME_DIRECTION).all())
 
