@@ -167,7 +167,7 @@ def rebuild(
             return
         if encoder is None and window_tokens is None and overlap_tokens is None:
             raise ConfigError("nothing would change: give --encoder, --window-tokens or --overlap-tokens")
-        report = _reindexed(kit, encoder, _windows(window_tokens, overlap_tokens), judged, switch=switch)
+        report = _reindexed(session, kit, encoder, _windows(window_tokens, overlap_tokens), judged, switch=switch)
     if as_json:
         session.output.json(report)
     else:
@@ -181,18 +181,21 @@ def _windows(window_tokens: int | None, overlap_tokens: int | None) -> WindowCon
 
 
 def _reindexed(
-    kit: SearchKit, encoder: str | None, windows: WindowConfig, judged: Path | None, *, switch: bool
+    session: Session, kit: SearchKit, encoder: str | None, windows: WindowConfig, judged: Path | None, *, switch: bool
 ) -> ReindexReport:
     from searchkit.encoding import SentenceEncoder
     from searchkit.evaluation import read_judged
-    from searchkit.moving import reindex
+    from searchkit.moving import reindex, settings_as_kept
 
+    kept = settings_as_kept(kit)
+    for what in kept.left_out:
+        session.output.note(f"the new collection is made without {what}: no setting of searchkit says it")
     queries = None if judged is None else read_judged(judged)
     with progress_bar(kit.count(), "passages", show=None) as advance:
         return reindex(
             kit,
             encoder=None if encoder is None else SentenceEncoder(encoder),
-            config=SearchKitConfig(windows=windows),
+            config=kept.config.model_copy(update={"windows": windows}),
             judged=queries,
             switch=switch,
             on_progress=advance,

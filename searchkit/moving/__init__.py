@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from searchkit.moving.as_made import open_as_made
 from searchkit.moving.copying import CopyReport, Location, copy_collection, point_count, stored_manifest
-from searchkit.moving.reindexing import ReindexReport, drop_previous, reindex
+from searchkit.moving.reindexing import ReindexReport, drop_previous, reindex, settings_as_kept
 
 __all__ = [
     "CopyReport",
@@ -15,5 +15,6 @@ __all__ = [
     "open_as_made",
     "point_count",
     "reindex",
+    "settings_as_kept",
     "stored_manifest",
 ]

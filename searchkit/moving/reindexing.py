@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from itertools import count
 
+from searchkit.collection.backends.kept import Kept
 from searchkit.collection.collection import Collection
 from searchkit.config import SearchKitConfig
 from searchkit.errors import CollectionError, ConfigError
@@ -101,6 +102,19 @@ def reindex(
         )
     finally:
         new.close()
+
+
+def settings_as_kept(kit: SearchKit) -> Kept:
+    """Return the kit's settings with filter fields and storage as the engine has them, and what no setting can say.
+
+    For programs that open a collection without having been told how it is kept, as the command line does.
+
+    Raises:
+        ConfigError: The kit is attached or scoped.
+        CollectionError: The collection does not exist, or was switched since the kit was opened.
+    """
+    collection = _own_collection(kit)
+    return collection.backend.kept(collection.config)
 
 
 def drop_previous(kit: SearchKit) -> list[str]:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 
 import pytest
+from qdrant_client import QdrantClient, models
 from typer.testing import CliRunner
 
 from searchkit import SearchKit, SearchKitConfig
 from searchkit.cli.app import create_app
-from searchkit.config import WindowConfig
+from searchkit.config import HnswConfig, ServerConfig, StorageConfig, WindowConfig
 from searchkit.encoding import SentenceEncoder
 from searchkit.errors import CollectionError
-from searchkit.moving import Location, open_as_made, stored_manifest
+from searchkit.moving import Location, open_as_made, settings_as_kept, stored_manifest
 from searchkit.testing import FakeEncoder, FakeReranker
 from tests.wire.server import WireServer
 
@@ -35,14 +36,18 @@ def open_kit(place):
     """Open with fake models, and the windows that the collection has."""
     path = ".searchkit" if place.url is None and place.path is None else place.path
     manifest = stored_manifest(Location(place.collection, path=path, url=place.url), SearchKitConfig())
-    windows = WindowConfig() if manifest is None else WindowConfig(max_tokens=manifest.window_tokens)
+    config = SearchKitConfig()
+    if manifest is not None:
+        config = SearchKitConfig(
+            windows=WindowConfig(max_tokens=manifest.window_tokens), vector_name=manifest.dense_vector
+        )
     return SearchKit(
         place.collection,
         path=path,
         url=place.url,
         encoder=FakeEncoder(),
         reranker=FakeReranker(),
-        config=SearchKitConfig(windows=windows),
+        config=config,
     )
 
 
@@ -79,6 +84,46 @@ def test_reindex_switches_keeps_and_drops(handbook):
     report = json.loads(result.stdout)
     assert (report["built"], report["encoded"], report["is_switched"]) == ("handbook-2", 0, True)
     assert stored_manifest(Location("handbook", path=".searchkit"), SearchKitConfig()).window_tokens == 20
+
+
+def test_reindex_keeps_vector_names_filter_indexes_and_storage(url):
+    storage = StorageConfig(replication_factor=2, quantization="scalar", vectors_on_disk=True)
+    made = SearchKitConfig(
+        vector_name="v",
+        filter_fields={"year": "integer", "who": "tenant", "open": "bool", '"a.b"': "keyword"},
+        server=ServerConfig(storage=storage),
+        hnsw=HnswConfig(m=20),
+    )
+    place = {"url": url, "encoder": FakeEncoder(), "reranker": FakeReranker()}
+    with SearchKit("kept", **place, config=made) as kit:
+        kit.add([{"id": "a", "text": "wages are paid", "year": 2020}])
+    client = QdrantClient(url=url, check_compatibility=False)
+    client.create_payload_index("kept", "metadata.place", models.PayloadSchemaType.GEO)
+    before = client.get_collection("kept")
+    result = run("reindex", "kept", "--url", url, "--window-tokens", "64")
+    assert result.exit_code == 0, result.stderr
+    assert "the new collection is made without the geo index of 'metadata.place'" in " ".join(result.stderr.split())
+    after = client.get_collection("kept-2")
+    assert after.config.params == before.config.params
+    assert after.payload_schema == {
+        path: index for path, index in before.payload_schema.items() if path != "metadata.place"
+    }
+    client.close()
+    with SearchKit("kept", **place, config=made.model_copy(update={"windows": WindowConfig(max_tokens=64)})) as kit:
+        assert kit.count(filter={"year": 2020}) == 1
+
+
+def test_reindex_keeps_the_filter_indexes_of_a_folder():
+    made = SearchKitConfig(vector_name="v", filter_fields={"year": "integer", "who": "tenant", "open": "bool"})
+    place = {"path": ".searchkit", "encoder": FakeEncoder(), "reranker": FakeReranker()}
+    with SearchKit("kept", **place, config=made) as kit:
+        kit.add([{"id": "a", "text": "wages are paid", "year": 2020}])
+    assert run("reindex", "kept", "--window-tokens", "64").exit_code == 0
+    with SearchKit(
+        "kept", **place, config=SearchKitConfig(vector_name="v", windows=WindowConfig(max_tokens=64))
+    ) as kit:
+        kept = settings_as_kept(kit)
+    assert (kept.config.filter_fields, kept.left_out) == (made.filter_fields, ())
 
 
 def test_drop_previous_says_what_it_deleted(handbook):

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from searchkit.collection.backends.kept import Kept
 from searchkit.collection.filters import Condition
 from searchkit.collection.manifest import Manifest
 from searchkit.collection.notes import Notes
@@ -163,6 +164,9 @@ class Backend(Protocol):
 
     def index(self, fields: Mapping[str, FilterFieldType]) -> None:
         """Make sure that metadata fields are indexed, where the engine has indexes; cheap to repeat."""
+
+    def kept(self, config: SearchKitConfig) -> Kept:
+        """Return ``config`` with the filter fields and the storage that the engine tells of the open collection."""
 
     def optimize(self, *, wait: bool) -> bool:
         """Build the index; return whether anything was rebuilt, or without ``wait`` whether it is under way."""

@@ -11,6 +11,8 @@ from qdrant_client import QdrantClient, models
 from searchkit.collection.backends.client_calls import ClientCalls
 from searchkit.collection.backends.client_connection import is_local, lock_of
 from searchkit.collection.backends.client_errors import MissingCollectionError
+from searchkit.collection.backends.client_kept import kept_by
+from searchkit.collection.backends.kept import Kept
 from searchkit.collection.manifest import Manifest, read_manifest
 from searchkit.collection.notes import Notes, read_notes
 from searchkit.config import SearchKitConfig
@@ -133,6 +135,12 @@ class ClientHome(ABC):
         if root.find_manifest() is None:
             raise CollectionError(f"{root.location} is gone; open what took its place by its own name")
         return root
+
+    def kept(self, config: SearchKitConfig) -> Kept:
+        """Ask the server; the in-memory mode keeps nothing but points."""
+        if self._is_local:
+            return Kept(config)
+        return kept_by(self._call("read the settings of", lambda: self._client.get_collection(self._name)), config)
 
     def switch_to(self, successor: str) -> None:
         """Switch the alias, or note the successor where the name is the collection's own: one request either way."""

@@ -13,8 +13,10 @@ import qdrant_edge as edge
 
 from searchkit.collection.backends.base import LegQuery, Point
 from searchkit.collection.backends.embedded_filters import accept, render
+from searchkit.collection.backends.embedded_indexes import stored_indexes
 from searchkit.collection.backends.folder import CollectionFolder, collection_folder
 from searchkit.collection.backends.folder_notes import drop_folder, read_folder_notes, write_folder_notes
+from searchkit.collection.backends.kept import Kept, filter_fields_of
 from searchkit.collection.backends.shard import SharedShard, acquire
 from searchkit.collection.backends.store import engine_ids, integer_of
 from searchkit.collection.filters import Condition
@@ -249,6 +251,12 @@ class EmbeddedBackend:
     def index(self, fields: Mapping[str, FilterFieldType]) -> None:
         """Make sure that metadata fields are indexed."""
         self._opened.ensure_indexes(fields)
+
+    def kept(self, config: SearchKitConfig) -> Kept:
+        """Return the payload indexes; the engine tells nothing else."""
+        schema = self._opened.read("read the settings of", lambda engine: engine.info().payload_schema)
+        fields, left_out = filter_fields_of(stored_indexes(schema))
+        return Kept(config.model_copy(update={"filter_fields": {**fields, **config.filter_fields}}), tuple(left_out))
 
     def optimize(self, *, wait: bool) -> bool:
         """Build the index in another process while this one goes on reading and writing."""
