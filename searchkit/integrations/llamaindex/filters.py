@@ -9,7 +9,7 @@ from llama_index.core.vector_stores.types import FilterCondition, FilterOperator
 
 from searchkit.errors import ConfigError
 
-# On a list, a condition of ours holds when it holds for any element: ANY is IN, and CONTAINS is EQ.
+# On a list, a condition of ours holds when it holds for any element: ANY is IN below, and CONTAINS is EQ.
 _CONDITIONS: dict[FilterOperator, Callable[[Any], Any]] = {
     FilterOperator.EQ: lambda value: value,
     FilterOperator.NE: lambda value: {"not": value},
@@ -17,12 +17,10 @@ _CONDITIONS: dict[FilterOperator, Callable[[Any], Any]] = {
     FilterOperator.GTE: lambda value: {"gte": value},
     FilterOperator.LT: lambda value: {"lt": value},
     FilterOperator.LTE: lambda value: {"lte": value},
-    FilterOperator.IN: lambda value: {"any": list(value)},
-    FilterOperator.NIN: lambda value: {"not": list(value)},
-    FilterOperator.ANY: lambda value: {"any": list(value)},
     FilterOperator.CONTAINS: lambda value: value,
     FilterOperator.IS_EMPTY: lambda _: {"exists": False},
 }
+_MEMBERSHIPS = {FilterOperator.IN: "any", FilterOperator.ANY: "any", FilterOperator.NIN: "not"}
 
 
 def translated(condition: Any) -> Any:
@@ -51,6 +49,8 @@ def _leaf(part: Any) -> dict[str, Any]:
     leaf = part if isinstance(part, MetadataFilter) else MetadataFilter(key=part.key, value=part.value)
     if leaf.operator is FilterOperator.ALL:
         return {"$and": [{leaf.key: value} for value in _values(leaf)]}
+    if leaf.operator in _MEMBERSHIPS:
+        return {leaf.key: {_MEMBERSHIPS[leaf.operator]: _members(leaf)}}
     translate = _CONDITIONS.get(leaf.operator)
     if translate is None:
         raise ConfigError(
@@ -64,3 +64,17 @@ def _values(leaf: MetadataFilter) -> list[Any]:
     if not isinstance(leaf.value, list) or not leaf.value:
         raise ConfigError(f"'all' on {leaf.key!r} takes a list of values, not {leaf.value!r}")
     return leaf.value
+
+
+def _members(leaf: MetadataFilter) -> list[Any]:
+    if isinstance(leaf.value, list):
+        return leaf.value
+    if leaf.value is None:
+        raise ConfigError(f"{leaf.operator.value!r} on {leaf.key!r} takes a value or a list of values, not None")
+    # LlamaIndex's own store for Qdrant reads several values here; a user of ours may mean one.
+    if isinstance(leaf.value, str) and "," in leaf.value:
+        raise ConfigError(
+            f"{leaf.operator.value!r} on {leaf.key!r} has {leaf.value!r}, which may be one value or several:"
+            f" pass a list, {[leaf.value]!r} or {leaf.value.split(',')!r}"
+        )
+    return [leaf.value]

@@ -263,6 +263,10 @@ OP = FilterOperator
         (_filters(("year", OP.IN, [2019, 2022])), {"2", "b4"}),
         (_filters(("lang", OP.NIN, ["en", "fr"])), {"b4"}),
         (_filters(("lang", OP.ANY, ["de", "fr"])), {"b4"}),
+        (_filters(("lang", OP.IN, "de")), {"b4"}),
+        (_filters(("lang", OP.NIN, "en")), {"b4"}),
+        (_filters(("lang", OP.ANY, "de")), {"b4"}),
+        (_filters(("year", OP.IN, 2019)), {"2"}),
         (_filters(("lang", OP.CONTAINS, "de")), {"b4"}),
         (_filters(("year", OP.IS_EMPTY, None)), {"b6"}),
         (_filters(("lang", OP.EQ, "en"), _filters(("year", OP.GT, 2023))), {"b7"}),
@@ -298,6 +302,10 @@ def test_metadata_filters_select_what_they_say(kit: SearchKit, filters: Metadata
         (_filters(("lang", OP.TEXT_MATCH, "de")), "text_match"),
         (_filters(_filters(("lang", OP.TEXT_MATCH, "de")), condition=FilterCondition.NOT), "text_match"),
         (_filters(("lang", OP.ALL, "de")), "'all' on 'lang' takes a list"),
+        (_filters(("lang", OP.IN, None)), "'in' on 'lang' takes a value or a list of values, not None"),
+        (_filters(("lang", OP.NIN, None)), "'nin' on 'lang' takes a value or a list of values, not None"),
+        (_filters(("lang", OP.ANY, None)), "'any' on 'lang' takes a value or a list of values, not None"),
+        (_filters(("lang", OP.NIN, "en,fr")), r"pass a list, \['en,fr'\] or \['en', 'fr'\]"),
     ],
 )
 def test_filters_without_a_translation_are_refused_at_construction(
