@@ -17,7 +17,6 @@ from typing_extensions import override
 from searchkit.errors import RerankError
 from searchkit.face import KitFace
 from searchkit.integrations.rerank_only import Placed, kit_for, reranked
-from searchkit.reranking import CrossEncoderReranker
 from searchkit.reranking.calibration import probabilities
 from searchkit.stages import Reranker
 
@@ -113,13 +112,25 @@ class SearchKitCrossEncoder(BaseCrossEncoder):
     """A cross-encoder for LangChain's own ``CrossEncoderReranker`` and other code that wants a ``BaseCrossEncoder``.
 
     Args:
-        reranker: The cross-encoder; default the shipped one.
+        reranker: The cross-encoder, an object; default the shipped one, which all adapters of a process share.
         criteria: What makes a text relevant, in words; read beside every query.
+
+    Raises:
+        ConfigError: ``reranker`` is something else, such as the name of a model.
     """
 
     def __init__(self, reranker: Reranker | None = None, *, criteria: str | None = None) -> None:
-        self._reranker = reranker or CrossEncoderReranker()
+        self._given = reranker
         self._criteria = criteria
+        self._reranker = kit_for(None, reranker).reranker
+
+    def __getstate__(self) -> dict[str, Any]:
+        # As with the compressor: the shipped model is found again where this is unpickled.
+        return {name: value for name, value in self.__dict__.items() if name != "_reranker"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._reranker = kit_for(None, self._given).reranker
 
     @override
     def score(self, text_pairs: list[tuple[str, str]]) -> list[float]:

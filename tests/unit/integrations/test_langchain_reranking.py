@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from searchkit import SearchKit
 from searchkit.config import Calibration, RerankerProfile
-from searchkit.errors import RerankError
+from searchkit.errors import ConfigError, RerankError
 from searchkit.integrations.langchain import SearchKitCompressor, SearchKitCrossEncoder, SearchKitRetriever
 from searchkit.testing import FakeReranker
 from tests.unit.integrations.wages import PASSAGES, QUESTION, CountingReranker, MakeKit, longest_stall_s
@@ -212,3 +212,19 @@ def test_a_compressor_of_settings_alone_can_be_pickled_and_copied(kit: SearchKit
         assert again._kit.reranker is compressor._kit.reranker  # the weights are not loaded twice
     with pytest.raises(TypeError, match="a kit holds threads and connections"):
         pickle.dumps(SearchKitCompressor(kit=kit))
+
+
+@pytest.mark.parametrize("wrong", ["BAAI/bge-reranker-base", "", 5, FakeReranker])
+def test_a_cross_encoder_of_a_models_name_is_refused_with_what_to_pass(wrong: Any) -> None:
+    with pytest.raises(ConfigError, match=r"is no Reranker: pass an object such as CrossEncoderReranker\("):
+        SearchKitCrossEncoder(wrong)
+
+
+def test_a_cross_encoder_can_be_pickled_and_copied() -> None:
+    shipped = SearchKitCrossEncoder(criteria="in dollars")
+    for again in (pickle.loads(pickle.dumps(shipped)), copy.deepcopy(shipped)):
+        assert again._criteria == "in dollars"
+        assert again._reranker is shipped._reranker  # the weights are not loaded twice
+    own = SearchKitCrossEncoder(FakeReranker())
+    pairs = [("a b", "a b"), ("a b", "z")]
+    assert pickle.loads(pickle.dumps(own)).score(pairs) == own.score(pairs)
