@@ -49,7 +49,8 @@ class SearchKitRetriever(BaseRetriever):
         rerank: Whether stage 2 runs.
         group_by: Metadata field; of each of its values only the best passage is kept.
         score_key: Metadata key of the score, a plain float; ``None`` leaves the score out, for retrievers that
-            compare whole documents (``MultiQueryRetriever``).
+            compare whole documents (``MultiQueryRetriever``). ``_reranked`` stays: a document that stage 2 scored for
+            one query and not for another differs.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
@@ -199,8 +200,8 @@ class SearchKitRetriever(BaseRetriever):
         metadata = {**hit.metadata, "_id": hit.id, "_collection_name": self.kit.name}
         if self.score_key is not None:
             metadata[self.score_key] = float(hit.score)
-            if self.rerank and hit.logit is None:
-                metadata["_reranked"] = False
+        if self.rerank and hit.logit is None:
+            metadata["_reranked"] = False
         return Document(id=str(hit.id), page_content=hit.text, metadata=metadata)
 
     @override

@@ -232,11 +232,13 @@ def test_min_score_and_mode_and_group_by_reach_the_search(kit: SearchKit) -> Non
     assert first[0].metadata["relevance_score"] == pytest.approx(expected)
 
 
-def test_a_failed_second_stage_is_visible_on_every_document(make_kit: MakeKit) -> None:
-    documents = SearchKitRetriever(kit=make_kit(CountingReranker(fails=True))).invoke(QUESTION)
+@pytest.mark.parametrize("score_key", ["relevance_score", None])
+def test_a_failed_second_stage_is_visible_on_every_document(make_kit: MakeKit, score_key: str | None) -> None:
+    failing = SearchKitRetriever(kit=make_kit(CountingReranker(fails=True)), score_key=score_key)
+    documents = failing.invoke(QUESTION)
     assert len(documents) == 4
     assert all(document.metadata["_reranked"] is False for document in documents)
-    plain = SearchKitRetriever(kit=make_kit(), rerank=False).invoke(QUESTION)
+    plain = SearchKitRetriever(kit=make_kit(), rerank=False, score_key=score_key).invoke(QUESTION)
     assert not any("_reranked" in document.metadata for document in plain)
 
 
