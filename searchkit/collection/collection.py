@@ -176,10 +176,10 @@ class Collection:
         if ids is not None:
             firsts = [first for passage_id in checked_ids(ids) for first in self._firsts(passage_id)]
             self._presence.require()
-            return self.delete_passages(list(dict.fromkeys(firsts)))
+            return self._presence.confirm(self.delete_passages(list(dict.fromkeys(firsts))))
         self._presence.require()
         matching = [point for page in self._backend.scan(self._native(filter)) for point in page]
-        return self.delete_passages(first_points(matching))
+        return self._presence.confirm(self.delete_passages(first_points(matching)))
 
     def optimize(self, *, wait: bool = True) -> bool:
         """Build the index over what was written since it was last built.
@@ -217,7 +217,7 @@ class Collection:
         firsts = [self._firsts(passage_id) for passage_id in wanted]
         known = read_passages(self._backend, list(chain.from_iterable(firsts)), self._scope, self.location)
         found = (next((known[first] for first in places if first in known), None) for places in firsts)
-        return [passage for passage in found if passage is not None]
+        return self._presence.confirm([passage for passage in found if passage is not None])
 
     def whole_texts(self, candidates: Sequence[Candidate]) -> dict[PassageId, str]:
         """Return the texts of the passages that candidates are windows of, by `Candidate.passage`.
@@ -240,8 +240,9 @@ class Collection:
         """
         self._presence.require()
         if filter is None or isinstance(filter, Mapping):
-            return self._backend.count(self._native(filter, IS_FIRST_WINDOW))
-        return len({key_of(point) for page in self._backend.scan(self._native(filter)) for point in page})
+            return self._presence.confirm(self._backend.count(self._native(filter, IS_FIRST_WINDOW)))
+        keys = {key_of(point) for page in self._backend.scan(self._native(filter)) for point in page}
+        return len(self._presence.confirm(keys))
 
     def retrieve(self, requests: Sequence[RetrievalRequest]) -> list[list[Candidate]]:
         """Return each request's candidates, best first: at most ``depth`` passages, each with its best windows.
@@ -256,7 +257,9 @@ class Collection:
         """
         manifest = self._presence.require()
         pairs = [(request, self._native(request.filter)) for request in requests]
-        return retrieve(self._backend, manifest, self._config, pairs, self._scope)
+        found = retrieve(self._backend, manifest, self._config, pairs, self._scope)
+        self._presence.confirm(all(found))
+        return found
 
     def _native(self, raw: Any, *conditions: Condition) -> Any:
         """Return the engine's filter for the scope, ``conditions`` and a filter of the caller's together."""
@@ -279,6 +282,7 @@ class Collection:
         """Whether the collection exists; if so, it is open and ready to be written through the scope."""
         is_there = self.open()
         if is_there:
+            self._backend.refuse_if_dropped()
             self._backend.index(self._scope.index_kinds)
         return is_there
 

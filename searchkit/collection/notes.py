@@ -19,6 +19,7 @@ class Notes(Frozen):
         unfinished: What is still being made of it ("copy of 'handbook'"): nobody else may open it.
         successor: The collection that is opened in its place.
         previous: The collection whose place it took, and which is kept.
+        is_dropped: Whether its passages were deleted since, and it only leads to the successor.
     """
 
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore")  # a later minor version may add fields
@@ -27,6 +28,7 @@ class Notes(Frozen):
     unfinished: str = ""
     successor: str = ""
     previous: str = ""
+    is_dropped: bool = False
 
 
 def read_notes(stored: Mapping[str, Any] | None, location: str) -> Notes:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import TypeVar
 
 from searchkit.collection.backends.base import Backend
 from searchkit.collection.manifest import Manifest, check_manifest
 from searchkit.collection.notes import check_finished
 from searchkit.errors import CollectionError
+
+T = TypeVar("T")
 
 
 class Presence:
@@ -72,6 +75,16 @@ class Presence:
                 f"{self._backend.location} does not exist yet; add passages first, or check its name and place"
             )
         return self.manifest
+
+    def confirm(self, answer: T) -> T:
+        """Return an answer of the open collection; an empty one only after asking whether it was dropped since.
+
+        Raises:
+            CollectionError: It was: what is left of it answers nothing and leads to another collection.
+        """
+        if not answer:
+            self._backend.refuse_if_dropped()
+        return answer
 
     def ours(self) -> Manifest:
         """Return what the parts given would make."""

@@ -120,7 +120,7 @@ def settings_as_kept(kit: SearchKit) -> Kept:
 def drop_previous(kit: SearchKit) -> list[str]:
     """Delete the collections whose place the kit's took, and return their names, the youngest first.
 
-    Kits that still have one of them open fail from then on.
+    Kits that still have one of them open fail from then on, with an error that says so.
 
     Raises:
         ConfigError: The kit is attached or scoped.

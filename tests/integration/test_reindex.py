@@ -115,6 +115,41 @@ def test_the_old_collection_stays_until_it_is_dropped_and_the_name_goes_on_worki
     assert open_kit(OLD).count() == 61
 
 
+@pytest.mark.parametrize("place", ["memory", "wire"], indirect=True)
+def test_a_kit_that_still_has_the_dropped_collection_open_fails_instead_of_finding_nothing(old, open_kit):
+    reindex(old, encoder=NEW)
+    new = open_kit(NEW)
+    assert len(old.search("passage number 7", top_k=3)) == 3
+    drop_previous(new)
+    uses = [
+        lambda: old.search("passage number 7"),
+        lambda: old.scoped(tenant="acme").search("passage number 7"),
+        lambda: old.add([{"id": "late", "text": "came too late"}]),
+        lambda: old.get([7]),
+        lambda: old.delete([7]),
+        lambda: old.delete(filter={"n": 7}),
+        old.count,
+        lambda: old.count(filter=models.Filter()),
+    ]
+    for use in uses:
+        with pytest.raises(CollectionError, match=r"dropped after 'handbook-2' took its place.*open 'handbook' again"):
+            use()
+    assert new.count() == 61
+    assert reindex(new, encoder=FakeEncoder(24, max_tokens=40)).built == "handbook-3"
+    with pytest.raises(CollectionError, match="dropped after 'handbook-3' took its place"):
+        old.search("passage number 7")
+
+
+@pytest.mark.parametrize("place", ["memory", "wire"], indirect=True)
+def test_a_kit_whose_collection_was_deleted_says_so(place, old, open_kit):
+    reindex(old, encoder=NEW)
+    second = open_kit(NEW)
+    reindex(second, encoder=FakeEncoder(24, max_tokens=40))
+    drop_previous(open_kit(FakeEncoder(24, max_tokens=40)))
+    with pytest.raises(CollectionError, match=r"'handbook-2' .* was deleted since .*; open 'handbook' again"):
+        second.add(["too late"])
+
+
 def test_an_interrupted_reindexing_is_finished_by_the_same_call_and_encodes_nothing_twice(old, open_kit):
     config = CONFIG.model_copy(update={"ingest": CONFIG.ingest.model_copy(update={"batch_size": 16})})
 

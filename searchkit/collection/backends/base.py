@@ -99,6 +99,13 @@ class Backend(Protocol):
             CollectionError: Somebody has it open, where the engine can tell.
         """
 
+    def refuse_if_dropped(self) -> None:
+        """Refuse the open collection if it was dropped since: reads would find nothing, and writes nobody.
+
+        Raises:
+            CollectionError: It was.
+        """
+
     def open(self) -> None:
         """Make the collection ready for reading and writing; it exists. May be repeated."""
 

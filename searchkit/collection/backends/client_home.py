@@ -163,10 +163,27 @@ class ClientHome(ABC):
     def drop(self) -> None:
         """Delete the collection; of one that leads to another, the points alone."""
         if self.notes().successor:
+            # Noted first: a kit that still has it open must never take an emptied collection for one without hits.
+            self.note(self.notes().model_copy(update={"is_dropped": True}))
             everything = models.FilterSelector(filter=models.Filter())
             self._write("delete from", lambda: self._client.delete(self._name, everything, wait=True))
         else:
             self._call("delete", lambda: self._client.delete_collection(self._name))
+
+    def refuse_if_dropped(self) -> None:
+        """Read the notes again: no server and no client tells who else has a collection open."""
+        try:
+            info = self._call("read the notes of", lambda: self._client.get_collection(self._name))
+        except MissingCollectionError as error:
+            raise CollectionError(
+                f"{self.location} was deleted since it was opened; open {self._given_name!r} again with a new SearchKit"
+            ) from error
+        notes = read_notes((info.config.metadata or {}).get(NOTES_KEY), self.location)
+        if notes.is_dropped:
+            raise CollectionError(
+                f"{self.location} was dropped after {notes.successor!r} took its place, and only leads there now; open "
+                f"{self._given_name!r} again with a new SearchKit and what {notes.successor!r} was made with"
+            )
 
     def _call(self, action: str, call: Callable[[], T]) -> T:
         if self._is_closed:

@@ -118,6 +118,9 @@ class EmbeddedBackend:
         with self._folder.mapped_os_errors():
             drop_folder(self._folder)
 
+    def refuse_if_dropped(self) -> None:
+        """Nothing to do: a folder that is open is locked, and cannot be dropped."""
+
     def open(self) -> None:
         """Lock the folder, load the shard and compare its points with the ledger."""
         with self._lock:
