@@ -7,9 +7,11 @@ import math
 import os
 import queue
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
+from searchkit.at_exit import end_at_exit
 from searchkit.deadline import Deadline
 
 T = TypeVar("T")
@@ -17,6 +19,10 @@ T = TypeVar("T")
 
 class StillRunningError(TimeoutError):
     """The deadline passed and the work goes on without the caller."""
+
+
+_Inbox = queue.SimpleQueue["_Job[Any] | None"]
+"""Where a thread gets its next job; ``None`` ends it."""
 
 
 class _Job(Generic[T]):
@@ -55,13 +61,34 @@ class BoundedThreads:
     def __init__(self, max_threads: int = 128, *, idle_s: float = 30.0) -> None:
         self._max_threads = max_threads
         self._idle_s = idle_s
+        self._is_stopped = False
         self._reset()
+        end_at_exit(self)
 
     def _reset(self) -> None:
         self._process = os.getpid()
         self._slots = threading.BoundedSemaphore(self._max_threads)
-        self._idle: list[queue.SimpleQueue[_Job[Any]]] = []
+        self._idle: list[_Inbox] = []
         self._lock = threading.Lock()
+
+    def stop(self) -> None:
+        """End the threads without work now, and the others when theirs is done; work that still comes is done."""
+        with self._lock:
+            self._is_stopped = True
+            idle, self._idle = self._idle, []
+        for inbox in idle:
+            inbox.put(None)
+
+    def join(self, patience_s: float) -> None:
+        """Wait until no work is running, ``patience_s`` seconds at most."""
+        if self._process != os.getpid():
+            return
+        until = time.monotonic() + patience_s
+        held = 0
+        while held < self._max_threads and self._slots.acquire(timeout=max(until - time.monotonic(), 0.0)):
+            held += 1
+        if held:
+            self._slots.release(held)
 
     def run(self, work: Callable[[], T], deadline: Deadline) -> T:
         """Return what ``work`` returns, or raise what it raises; without a deadline in the caller's own thread.
@@ -91,21 +118,29 @@ class BoundedThreads:
             if inbox is not None:
                 inbox.put(job)
                 return
-        threading.Thread(target=self._serve, args=(job,), name="searchkit-bounded", daemon=True).start()
+        fresh: _Inbox = queue.SimpleQueue()
+        fresh.put(job)  # not an argument: a thread keeps its arguments, and so the first search, as long as it lives
+        threading.Thread(target=self._serve, args=(fresh,), name="searchkit-bounded", daemon=True).start()
 
-    def _serve(self, job: _Job[Any]) -> None:
-        inbox: queue.SimpleQueue[_Job[Any]] = queue.SimpleQueue()
-        while True:
+    def _serve(self, inbox: _Inbox) -> None:
+        while (job := self._next(inbox)) is not None:
             job.run()
             with self._lock:
-                self._idle.append(inbox)
+                if not self._is_stopped:
+                    self._idle.append(inbox)
+                is_last = self._is_stopped
             self._slots.release()
             job.done.set()
-            try:
-                job = inbox.get(timeout=self._idle_s)
-            except queue.Empty:
-                with self._lock:
-                    if inbox in self._idle:
-                        self._idle.remove(inbox)
-                        return
-                job = inbox.get()  # handed over between the two lines above
+            if is_last:
+                return
+            del job  # it holds the search, and with it the kit, while this thread waits for another
+
+    def _next(self, inbox: _Inbox) -> _Job[Any] | None:
+        try:
+            return inbox.get(timeout=self._idle_s)
+        except queue.Empty:
+            with self._lock:
+                if inbox in self._idle:
+                    self._idle.remove(inbox)
+                    return None
+        return inbox.get()  # handed over between the two lines above

@@ -252,6 +252,7 @@ class SearchKit(KitFace):
     def close(self) -> None:
         """Release the collection and the threads; safe to call twice. A client that you gave stays open."""
         self._parts.scheduled.close()
+        self._parts.pipeline.close()
         self._parts.threads.shutdown()
         self._parts.collection.close()
 

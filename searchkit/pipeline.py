@@ -101,6 +101,10 @@ class TwoStagePipeline:
         pipeline._second_stage = SecondStage(reranker, self._config, self._threads)
         return pipeline
 
+    def close(self) -> None:
+        """Let go of the threads, those of pipelines made with `over` too."""
+        self._threads.stop()
+
     def search(self, queries: Sequence[str], requests: Sequence[SearchRequest]) -> list[SearchResult]:
         """Run both stages for queries whose requests differ in their criteria at most.
 

@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from searchkit.at_exit import end_at_exit
 from searchkit.deadline import Deadline
 from searchkit.errors import DeviceMemoryError, RerankError, error_classes
 from searchkit.reranking.answers import check_answer
+from searchkit.reranking.engine_limits import EngineLimits
 from searchkit.reranking.pair_queue import Cell, Chunk, PairQueue, Ticket, by_ticket, halved
 from searchkit.stages import PairScores, Reranker, TokenReader
 
@@ -23,27 +25,6 @@ FIRST_COST = 2**13
 
 RECOVERY_CALLS = 64
 """After so many calls without running out of memory, a halved budget is doubled again."""
-
-
-@dataclass(frozen=True, slots=True)
-class EngineLimits:
-    """How large an engine call may be and how long it may take.
-
-    Attributes:
-        max_cost: Characters in one engine call at most (about four to a token).
-        slice_s: Seconds that one engine call should take at most, by the speed seen so far; what a newcomer waits.
-        hang_s: Seconds after which a call counts as hung.
-        first_call_s: The same for calls before the first success, which may load or even download the model.
-        max_hung: Hung threads that are left behind at most; beyond it every call fails at once.
-        idle_s: Seconds without work after which the thread ends; the next call starts one.
-    """
-
-    max_cost: int = 2**19
-    slice_s: float = 0.25
-    hang_s: float = 30.0
-    first_call_s: float = 600.0
-    max_hung: int = 2
-    idle_s: float = 60.0
 
 
 @dataclass(eq=False)
@@ -72,6 +53,7 @@ class EngineThread:
         self._limits = limits
         self._users = 0
         self.reset_after_fork()
+        end_at_exit(self)
 
     def reset_after_fork(self) -> None:
         """Forget threads, locks and waiting callers: after a fork the child has none of them."""
@@ -79,6 +61,7 @@ class EngineThread:
         self._has_work = threading.Condition(self._lock)
         self._queue = PairQueue()
         self._worker: _Worker | None = None
+        self._ending: _Worker | None = None
         self._hung: set[_Worker] = set()
         self._max_cost = self._limits.max_cost
         self._calls_since_oom = 0
@@ -96,11 +79,22 @@ class EngineThread:
             self._users -= 1
             if self._users:
                 return
+            self.stop()
+        self.join(1.0)
+
+    def stop(self) -> None:
+        """Let the thread end after its current call; waiting callers fail, and so do calls until `acquire`."""
+        with self._lock:
+            self._users = 0
             self._queue.fail_all(RerankError("the reranker was closed while this call waited: close the kit last"))
-            worker, self._worker = self._worker, None
+            self._ending, self._worker = self._worker or self._ending, None
             self._has_work.notify_all()
-        if worker is not None and worker.thread is not None and worker.thread is not threading.current_thread():
-            worker.thread.join(timeout=1.0)
+
+    def join(self, patience_s: float) -> None:
+        """Wait until the current call of a stopped thread is over, ``patience_s`` seconds at most."""
+        thread = None if self._ending is None else self._ending.thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(patience_s)
 
     def submit(self, ticket: Ticket, rows: Sequence[int]) -> None:
         """Enqueue the given rows of a ticket.

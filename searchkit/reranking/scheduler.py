@@ -16,7 +16,8 @@ import numpy as np
 from searchkit.config import RerankerProfile
 from searchkit.deadline import Deadline
 from searchkit.errors import ClosedRerankerError, ConfigError, MissingExtraError, RerankError, SearchkitError
-from searchkit.reranking.engine_thread import EngineLimits, EngineThread
+from searchkit.reranking.engine_limits import EngineLimits
+from searchkit.reranking.engine_thread import EngineThread
 from searchkit.reranking.pair_queue import Pair, Ticket
 from searchkit.reranking.score_cache import CachedScore, PairScoreCache, pair_keys
 from searchkit.stages import PairScores, Reranker, TokenReader, TokenWriter

@@ -16,7 +16,7 @@ from searchkit.errors import CollectionError, ConfigError, RerankError, Retrieva
 from searchkit.pipeline import TwoStagePipeline
 from searchkit.request import SearchRequest
 from searchkit.reranking import CrossEncoderReranker
-from searchkit.reranking.engine_thread import EngineLimits
+from searchkit.reranking.engine_limits import EngineLimits
 from searchkit.reranking.scheduler import ScheduledReranker
 from searchkit.stages import Candidate, PairScores, Window
 from searchkit.testing import FakeEncoder, FakeReranker, FakeSparseEncoder
@@ -423,3 +423,12 @@ def test_criteria_that_are_not_read_to_the_end_are_counted(tmp_path, cross_encod
             assert result.rerank_query_truncated_tokens == composed - (64 - 3 - longest)
         alone = kit.rerank("people", ["in berlin"], criteria=criteria)
         assert alone.rerank_query_truncated_tokens == composed - (64 - 3 - 2)
+
+
+def test_a_closed_kit_leaves_no_threads_behind(tmp_path):
+    before = set(threading.enumerate())
+    with SearchKit("kit", path=tmp_path, encoder=FakeEncoder(), reranker=FakeReranker()) as kit:
+        kit.add(["a passage"])
+        kit.search("a passage", deadline_s=PATIENCE_S)
+        assert any(thread.name == "searchkit-bounded" for thread in set(threading.enumerate()) - before)
+    wait_until(lambda: not set(threading.enumerate()) - before)

@@ -4,6 +4,7 @@ import contextvars
 import os
 import threading
 import time
+import weakref
 
 import pytest
 
@@ -95,3 +96,42 @@ def test_a_forked_child_starts_threads_of_its_own():
         os._exit(0 if threads.run(lambda: "child", soon()) == "child" else 1)
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 0
+
+
+def test_a_waiting_thread_holds_nothing_of_the_work_it_did():
+    class Held:
+        pass
+
+    threads, held = BoundedThreads(), Held()
+    gone = weakref.ref(held)
+    for _ in range(2):  # the job that started the thread, and one that it took later
+        threads.run(lambda held=held: str(held), soon())
+    del held
+    until = time.monotonic() + PATIENCE_S
+    while gone() is not None and time.monotonic() < until:
+        time.sleep(0.01)
+    assert gone() is None
+
+
+def test_stopped_threads_end_and_later_work_is_still_done():
+    threads = BoundedThreads()
+    thread = threads.run(threading.current_thread, soon())
+    threads.stop()
+    thread.join(PATIENCE_S)
+    assert not thread.is_alive()
+    late = threads.run(threading.current_thread, soon())
+    late.join(PATIENCE_S)
+    assert not late.is_alive()
+
+
+def test_join_waits_for_what_is_running_and_no_longer_than_asked():
+    threads, release = BoundedThreads(max_threads=2), threading.Event()
+    with pytest.raises(StillRunningError):
+        threads.run(lambda: release.wait(PATIENCE_S), Deadline.after(0.02))
+    threads.stop()
+    threads.join(0.02)  # gives up, and gives back what it held
+    assert threads.run(lambda: "beside it", soon()) == "beside it"
+    release.set()
+    started = time.monotonic()
+    threads.join(PATIENCE_S)
+    assert time.monotonic() - started < PATIENCE_S / 2

@@ -21,7 +21,7 @@ import pytest
 from searchkit.config import RerankerProfile
 from searchkit.deadline import Deadline
 from searchkit.errors import ConfigError, DeviceMemoryError, MissingExtraError, ModelLoadError, RerankError
-from searchkit.reranking.engine_thread import EngineLimits
+from searchkit.reranking.engine_limits import EngineLimits
 from searchkit.reranking.pair_queue import PairQueue, Ticket, pair_cost
 from searchkit.reranking.scheduler import ScheduledReranker
 from searchkit.stages import PairScores, Reranker, TokenUse
