@@ -23,7 +23,8 @@ from searchkit.collection.attached_writing import AttachedWriter
 from searchkit.collection.backends.client_calls import ClientCalls
 from searchkit.collection.backends.client_connection import connect, is_local, lock_of
 from searchkit.collection.backends.client_home import MANIFEST_KEY
-from searchkit.collection.layouts import TEXT_KEYS_OF_TOOLS, DenseVector, choose_dense, choose_sparse, detect_layout
+from searchkit.collection.layout_detection import detect_layout
+from searchkit.collection.layouts import TEXT_KEYS_OF_TOOLS, DenseVector, choose_dense, choose_sparse
 from searchkit.config import SearchKitConfig
 from searchkit.errors import CollectionError, ConfigError
 from searchkit.stages import Encoder, SparseEncoder

@@ -1,6 +1,7 @@
-"""How other tools lay out a collection: detection from sampled payloads, and reading their passages back. Pure.
+"""How other tools lay out a collection, and reading their passages back. Pure.
 
-Writing them is the business of `searchkit.collection.layout_payloads`.
+Finding out which tool wrote one is the business of `searchkit.collection.layout_detection`, writing passages that of
+`searchkit.collection.layout_payloads`.
 
 langchain     {page_content, metadata: {...}}                      LangChain for Python
 langchainjs   {content, metadata: {...}}                           LangChain.js
@@ -14,8 +15,7 @@ plain         {<text_field>, ...}                                  anything else
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +25,6 @@ from searchkit.types import PassageId
 Payload = Mapping[str, Any]
 
 _LLAMAINDEX_OWN = frozenset({"_node_content", "_node_type", "document_id", "doc_id", "ref_doc_id"})
-_SHOWN_FIELDS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,16 +82,16 @@ class Layout:
         return f"{self.metadata_root}.{key}" if self.metadata_root else key
 
 
-_LANGCHAIN = Layout("langchain", "page_content", "metadata", sparse_names=("langchain-sparse",))
-_LANGCHAINJS = Layout("langchainjs", "content", "metadata", sparse_names=("langchain-sparse",))
-_LLAMAINDEX = Layout(
+LANGCHAIN = Layout("langchain", "page_content", "metadata", sparse_names=("langchain-sparse",))
+LANGCHAINJS = Layout("langchainjs", "content", "metadata", sparse_names=("langchain-sparse",))
+LLAMAINDEX = Layout(
     "llamaindex",
     "_node_content",
     own_keys=_LLAMAINDEX_OWN,
     dense_names=("text-dense", ""),
     sparse_names=("text-sparse-new", "text-sparse"),
 )
-_HAYSTACK = Layout(
+HAYSTACK = Layout(
     "haystack",
     "content",
     "meta",
@@ -101,11 +100,11 @@ _HAYSTACK = Layout(
     dense_names=("text-dense", ""),
     sparse_names=("text-sparse",),
 )
-_MCP = Layout("mcp", "document", "metadata")
-_FASTEMBED = Layout("fastembed", "document", sparse_names=("fast-sparse-bm25",))
+MCP = Layout("mcp", "document", "metadata")
+FASTEMBED = Layout("fastembed", "document", sparse_names=("fast-sparse-bm25",))
 
 TEXT_KEYS_OF_TOOLS = frozenset(
-    layout.text_key for layout in (_LANGCHAIN, _LANGCHAINJS, _LLAMAINDEX, _HAYSTACK, _MCP, _FASTEMBED)
+    layout.text_key for layout in (LANGCHAIN, LANGCHAINJS, LLAMAINDEX, HAYSTACK, MCP, FASTEMBED)
 )
 """Where any of these tools keeps its text."""
 
@@ -123,36 +122,6 @@ class DenseVector:
     name: str
     size: int
     distance: str
-
-
-def detect_layout(payloads: Sequence[Payload], dense_names: Sequence[str], text_field: str | None = None) -> Layout:
-    """Return the layout that every sampled payload has.
-
-    Args:
-        payloads: Payloads of some of the points.
-        dense_names: Names of the collection's dense vectors.
-        text_field: Payload key of the text, where detection cannot know it.
-
-    Raises:
-        CollectionError: The layout is unknown or ambiguous, or ``text_field`` holds no text; the message lists
-            what was found and the argument that settles it.
-    """
-    if not payloads:
-        if text_field is not None:
-            return Layout("plain", text_field)
-        raise CollectionError(
-            "the collection has no points, so its layout cannot be seen; pass text_field=, or add first"
-        )
-    found = _matching(payloads, dense_names)
-    if text_field is not None:
-        return _named(payloads, found, text_field)
-    if len(found) == 1:
-        return found[0]
-    what = f"fits {' and '.join(layout.name for layout in found)}" if found else "is none that searchkit knows"
-    raise CollectionError(
-        f"the layout of the collection {what}; found {_fields(payloads)}. "
-        f"Pass text_field= with the field that holds the text{_suggestion(payloads)}"
-    )
 
 
 def choose_dense(
@@ -195,73 +164,8 @@ def choose_sparse(layout: Layout, names: Sequence[str]) -> str | None:
     return names[0] if len(names) == 1 else None
 
 
-def _matching(payloads: Sequence[Payload], dense_names: Sequence[str]) -> list[Layout]:
-    has_fast_vector = any(name.startswith("fast-") for name in dense_names)
-
-    def is_fastembed(payload: Payload) -> bool:
-        return has_fast_vector and isinstance(payload.get("document"), str) and not _is_nested(_MCP, payload)
-
-    rules: list[tuple[Layout, Callable[[Payload], bool]]] = [
-        (_LLAMAINDEX, lambda payload: isinstance(payload.get("_node_content"), str)),
-        (_LANGCHAIN, lambda payload: _is_nested(_LANGCHAIN, payload)),
-        (_LANGCHAINJS, lambda payload: _is_nested(_LANGCHAINJS, payload)),
-        (_HAYSTACK, lambda payload: isinstance(payload.get("id"), str) and _is_nested(_HAYSTACK, payload)),
-        (_MCP, lambda payload: _is_nested(_MCP, payload)),
-        (_FASTEMBED, is_fastembed),
-    ]
-    found = [layout for layout, fits in rules if all(fits(payload) for payload in payloads)]
-    # LlamaIndex lays its users' keys beside its own, so that theirs can look like anything.
-    return found[:1] if _LLAMAINDEX in found else found
-
-
-def _is_nested(layout: Layout, payload: Payload) -> bool:
-    if layout.text_key not in payload or layout.metadata_root not in payload:
-        return False
-    text, metadata = payload[layout.text_key], payload[layout.metadata_root]
-    # A binary document of Haystack has no text, and LangChain writes null for no metadata.
-    is_text = isinstance(text, str) or (text is None and layout is _HAYSTACK)
-    return is_text and (metadata is None or isinstance(metadata, Mapping))
-
-
-def _named(payloads: Sequence[Payload], found: Sequence[Layout], text_field: str) -> Layout:
-    fitting = [layout for layout in found if layout.text_key == text_field]
-    if len(fitting) == 1:
-        return fitting[0]
-    if not any(isinstance(payload.get(text_field), str) for payload in payloads):
-        raise CollectionError(
-            f"text_field={text_field!r} holds no text in {len(payloads)} sampled points; found {_fields(payloads)}. "
-            f"Pass text_field= with the field that holds the text{_suggestion(payloads)}"
-        )
-    return Layout("plain", text_field)
-
-
 def _is_conventional(layout: Layout, name: str) -> bool:
     return name.startswith("fast-") if layout.name in {"fastembed", "mcp"} else name in layout.dense_names
-
-
-def _fields(payloads: Sequence[Payload]) -> str:
-    kinds: dict[str, Counter[str]] = {}
-    for payload in payloads:
-        for key, value in payload.items():
-            kinds.setdefault(key, Counter())[type(value).__name__] += 1
-    if not kinds:
-        return "no payload fields"
-    shown = [
-        f"{key!r} ({', '.join(f'{kind} in {count}' for kind, count in counts.most_common(2))})"
-        for key, counts in list(kinds.items())[:_SHOWN_FIELDS]
-    ]
-    more = f" and {len(kinds) - _SHOWN_FIELDS} more" if len(kinds) > _SHOWN_FIELDS else ""
-    return f"in {len(payloads)} sampled points the fields {', '.join(shown)}{more}"
-
-
-def _suggestion(payloads: Sequence[Payload]) -> str:
-    """Return a hint at the field with the longest texts."""
-    lengths: Counter[str] = Counter()
-    for payload in payloads:
-        for key, value in payload.items():
-            if isinstance(value, str):
-                lengths[key] += len(value)
-    return f", for instance text_field={lengths.most_common(1)[0][0]!r}" if lengths else ""
 
 
 def _node_text(raw: str, point: PassageId) -> str | None:

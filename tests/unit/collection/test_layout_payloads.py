@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from searchkit.collection.layout_detection import detect_layout
 from searchkit.collection.layout_payloads import encoded_text, payload_for, point_for
-from searchkit.collection.layouts import Layout, detect_layout
+from searchkit.collection.layouts import Layout
 from searchkit.errors import PayloadError
 
 POINT = str(uuid.UUID(int=7))

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from searchkit.collection.layouts import DenseVector, Layout, choose_dense, choose_sparse, detect_layout
+from searchkit.collection.layout_detection import detect_layout
+from searchkit.collection.layouts import DenseVector, Layout, choose_dense, choose_sparse
 from searchkit.errors import CollectionError, PayloadError
 
 NODE = {"id_": "n1", "metadata": {"lang": "en"}, "text": "A wage.", "class_name": "TextNode"}
