@@ -113,19 +113,21 @@ class _Examination:
             listed = calls.run("open", client.get_collections).collections
             known = ", ".join(sorted(one.name for one in listed)) or "none"
             raise CollectionError(f"there is no collection {name!r}; found {known}")
-        config = calls.run("open", lambda: client.get_collection(name)).config
+        info = calls.run("open", lambda: client.get_collection(name))
+        config = info.config
         if MANIFEST_KEY in (config.metadata or {}):
             raise CollectionError(f"{name!r} was made by searchkit; open it with SearchKit({name!r}, ...) instead")
         self._sampled = calls.run("open", lambda: client.scroll(name, limit=SAMPLED_POINTS, with_payload=True))[0]
         self._vectors = _named(config.params.vectors)
         self._sparse_names = sorted(config.params.sparse_vectors or {})
+        self._indexed_paths = list(info.payload_schema or {})
         self._stored: list[Stored] = []
 
     def attachment(self, text_field: str | None, vector: str | None) -> Attachment:
         """Return how the collection is to be read."""
         vectors = _dense_vectors(self._vectors)
         payloads = [point.payload or {} for point in self._sampled]
-        layout = detect_layout(payloads, [one.name for one in vectors], text_field)
+        layout = detect_layout(payloads, [one.name for one in vectors], text_field, self._indexed_paths)
         dense = choose_dense(layout, vectors, self._encoder.dimension, vector)
         sparse_name = choose_sparse(layout, self._sparse_names)
         self._stored = stored_points(self._client, self._calls, self._name, layout, self._sampled)

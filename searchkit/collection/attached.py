@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from qdrant_client import QdrantClient, models
 
 from searchkit.collection.attached_answers import DENSE, SPARSE, Answers, Attachment, plain_id
-from searchkit.collection.attached_filters import native_filter, rendered
+from searchkit.collection.attached_filters import native_filter, rendered, unseen_beside
 from searchkit.collection.attached_writing import AttachedWriter
 from searchkit.collection.backends.base import SCAN_PAGE
 from searchkit.collection.backends.client_calls import ClientCalls
@@ -228,15 +228,29 @@ class AttachedCollection:
         return list(dict.fromkeys(plain_id(record.id) for record in self._records(ids)))
 
     def _matching(self, condition: Any) -> list[PassageId]:
+        """Return the points that a filter matches, to be deleted.
+
+        Raises:
+            CollectionError: One has a key of the filter where the filter did not look, so that "not" proves nothing.
+        """
         native = self._native(condition)
+        unseen = unseen_beside(condition, self._found.layout)
+        read = models.PayloadSelectorExclude(exclude=[self._found.layout.text_key]) if unseen else False
         points: list[PassageId] = []
         offset: Any = None
 
         def page() -> tuple[list[models.Record], Any]:
-            return self._client.scroll(self._name, native, limit=SCAN_PAGE, offset=offset, with_payload=False)
+            return self._client.scroll(self._name, native, limit=SCAN_PAGE, offset=offset, with_payload=read)
 
         while True:
             records, offset = self._run("read", page)
+            for record in records:
+                for key in unseen.intersection(record.payload or {}):
+                    raise CollectionError(
+                        f"nothing was deleted: point {record.id!r} keeps {key!r} beside its metadata, where the "
+                        "filter did not look, because no point sampled while attaching had it there; delete by ids, or "
+                        "make a payload index on it and attach again"
+                    )
             points += [plain_id(record.id) for record in records]
             if offset is None:
                 return points

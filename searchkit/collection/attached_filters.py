@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +10,7 @@ from qdrant_client import models
 
 from searchkit.collection.backends import client_filters
 from searchkit.collection.filters import All, AnyOf, Condition, Exists, InRange, Not, parse_filter
-from searchkit.collection.layouts import Layout
+from searchkit.collection.layouts import Layout, top_segment
 from searchkit.collection.schema import FLAGS, METADATA
 
 
@@ -42,9 +42,35 @@ def rendered(condition: Condition, layout: Layout) -> models.Filter:
     return models.Filter(must=parts) if isinstance(condition, All) else models.Filter(should=parts)
 
 
+def unseen_beside(raw: object, layout: Layout) -> frozenset[str]:
+    """Return the keys of a dict filter that are looked for in the metadata object alone, and may lie beside it."""
+    if not layout.metadata_root or not isinstance(raw, Mapping):
+        return frozenset()
+    return frozenset(_top_keys(parse_filter(raw))) - layout.beside_keys - layout.hidden_keys
+
+
+def _top_keys(condition: Condition) -> Iterator[str]:
+    if isinstance(condition, AnyOf | InRange | Exists):
+        yield top_segment(condition.path.partition(".")[2]).strip('"')
+        return
+    for part in [condition.condition] if isinstance(condition, Not) else condition.conditions:
+        yield from _top_keys(part)
+
+
 def _leaf(condition: AnyOf | InRange | Exists, layout: Layout) -> models.Filter:
-    root, _, key = condition.path.partition(".")
-    path = layout.filter_path(key)
+    _, _, path = condition.path.partition(".")
+    inside = _at(layout.filter_path(path), condition)
+    top = top_segment(path)
+    if top.strip('"') not in layout.beside_keys:
+        return inside
+    # As `Layout.metadata_of` reads it: the key beside counts where the metadata object has no value for it. A "not"
+    # around this is its exact opposite, and takes in nothing that the key beside rules out.
+    is_empty = models.IsEmptyCondition(is_empty=models.PayloadField(key=layout.filter_path(top)))
+    return models.Filter(should=[inside, models.Filter(must=[is_empty, _at(path, condition)])])
+
+
+def _at(path: str, condition: AnyOf | InRange | Exists) -> models.Filter:
+    root, _, _ = condition.path.partition(".")
     if root == FLAGS and isinstance(condition, AnyOf):
         # Ours mirror their bools as strings; other tools store the bools alone.
         matches = [models.MatchValue(value=value == "true") for value in condition.values]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from searchkit.collection.layouts import (
     FASTEMBED,
@@ -14,19 +15,26 @@ from searchkit.collection.layouts import (
     MCP,
     Layout,
     Payload,
+    top_segment,
 )
 from searchkit.errors import CollectionError
 
 _SHOWN_FIELDS = 12
 
 
-def detect_layout(payloads: Sequence[Payload], dense_names: Sequence[str], text_field: str | None = None) -> Layout:
+def detect_layout(
+    payloads: Sequence[Payload],
+    dense_names: Sequence[str],
+    text_field: str | None = None,
+    indexed_paths: Iterable[str] = (),
+) -> Layout:
     """Return the layout that every sampled payload has.
 
     Args:
         payloads: Payloads of some of the points.
         dense_names: Names of the collection's dense vectors.
         text_field: Payload key of the text, where detection cannot know it.
+        indexed_paths: Payload paths that have an index.
 
     Raises:
         CollectionError: The layout is unknown or ambiguous, or ``text_field`` holds no text; the message lists
@@ -38,6 +46,14 @@ def detect_layout(payloads: Sequence[Payload], dense_names: Sequence[str], text_
         raise CollectionError(
             "the collection has no points, so its layout cannot be seen; pass text_field=, or add first"
         )
+    layout = _detected(payloads, dense_names, text_field)
+    if not layout.metadata_root:
+        return layout
+    keys = {key for payload in payloads for key in payload} | {top_segment(path).strip('"') for path in indexed_paths}
+    return replace(layout, beside_keys=frozenset(keys - layout.hidden_keys))
+
+
+def _detected(payloads: Sequence[Payload], dense_names: Sequence[str], text_field: str | None) -> Layout:
     found = _matching(payloads, dense_names)
     if text_field is not None:
         return _named(payloads, found, text_field)

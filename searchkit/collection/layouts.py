@@ -15,6 +15,7 @@ plain         {<text_field>, ...}                                  anything else
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,7 @@ from searchkit.types import PassageId
 Payload = Mapping[str, Any]
 
 _LLAMAINDEX_OWN = frozenset({"_node_content", "_node_type", "document_id", "doc_id", "ref_doc_id"})
+_TOP_SEGMENT = re.compile(r'"[^"]+"|[^".\[\]]+')
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,9 @@ class Layout:
         text_key: Payload key of the text (of the JSON that holds it, for LlamaIndex).
         metadata_root: Payload key that the metadata lies under; empty if it lies beside the text.
         own_keys: Keys that are the tool's own, neither text nor metadata.
+        beside_keys: Payload keys beside a metadata object that count as metadata: those that sampled points or an
+            index show. No others are shown or filtered by: looking for every key in both places would need an index
+            on both.
         id_key: Payload key of the passage's id; ``None`` if that is the point's id.
         dense_names: Names that the tool gives its dense vector.
         sparse_names: Names that it gives its sparse vector, newest first.
@@ -45,6 +50,7 @@ class Layout:
     text_key: str
     metadata_root: str = ""
     own_keys: frozenset[str] = frozenset()
+    beside_keys: frozenset[str] = frozenset()
     id_key: str | None = None
     dense_names: tuple[str, ...] = ("",)
     sparse_names: tuple[str, ...] = ()
@@ -66,11 +72,19 @@ class Layout:
         return text if isinstance(text, str) and text.strip() else None
 
     def metadata_of(self, payload: Payload) -> dict[str, Any]:
-        """Return the metadata without what is the tool's own; keys beside a metadata object are kept as well."""
-        hidden = self.hidden_keys
-        beside = {key: value for key, value in payload.items() if key not in hidden}
-        inside = payload.get(self.metadata_root) if self.metadata_root else None
-        return {**beside, **inside} if isinstance(inside, Mapping) else beside
+        """Return the metadata without what is the tool's own.
+
+        A key of a metadata object goes before the same key beside it, unless it has no value there (null and [] are
+        none): that much a filter can tell apart.
+        """
+        if not self.metadata_root:
+            hidden = self.hidden_keys
+            return {key: value for key, value in payload.items() if key not in hidden}
+        beside = {key: value for key, value in payload.items() if key in self.beside_keys}
+        inside = payload.get(self.metadata_root)
+        if not isinstance(inside, Mapping):
+            return beside
+        return {**beside, **{key: value for key, value in inside.items() if key not in beside or _has_value(value)}}
 
     def id_of(self, payload: Payload, point: PassageId) -> PassageId:
         """Return the id that the tool's users know the passage by."""
@@ -80,6 +94,12 @@ class Layout:
     def filter_path(self, key: str) -> str:
         """Return the payload path of a metadata path such as ``author.name``."""
         return f"{self.metadata_root}.{key}" if self.metadata_root else key
+
+
+def top_segment(path: str) -> str:
+    """Return the first segment of a payload path such as ``author.name``, ``tags[].name`` or ``"a.b".c``."""
+    match = _TOP_SEGMENT.match(path)
+    return match[0] if match else path
 
 
 LANGCHAIN = Layout("langchain", "page_content", "metadata", sparse_names=("langchain-sparse",))
@@ -166,6 +186,10 @@ def choose_sparse(layout: Layout, names: Sequence[str]) -> str | None:
 
 def _is_conventional(layout: Layout, name: str) -> bool:
     return name.startswith("fast-") if layout.name in {"fastembed", "mcp"} else name in layout.dense_names
+
+
+def _has_value(value: object) -> bool:
+    return value is not None and value != []
 
 
 def _node_text(raw: str, point: PassageId) -> str | None:

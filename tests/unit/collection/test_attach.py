@@ -370,3 +370,68 @@ def test_a_closed_kit_searches_a_client_of_yours_no_more(client: QdrantClient) -
         with pytest.raises(CollectionError, match="is closed"):
             act()
     assert client.get_collections().collections
+
+
+ROOTED = {"langchain": "metadata", "langchainjs": "metadata", "haystack": "meta", "mcp": "metadata"}
+
+
+@pytest.mark.parametrize(
+    ("condition", "expected"),
+    [
+        ({"group": "acme"}, {"wage", "shop"}),
+        ({"group": {"not": "acme"}}, {"hour", "koch"}),
+        ({"group": {"exists": False}}, {"koch"}),
+        ({"size": {"gte": 2}}, {"wage", "hour"}),
+        ({"shared": True}, {"wage"}),
+        ({"shared": {"not": [True, False]}}, {"shop", "koch"}),
+        ({"owner.name": "Ada"}, {"wage"}),
+        ({"$not": {"$or": [{"group": "acme"}, {"lang": "de"}]}}, {"hour"}),
+        ({"lang": "de"}, {"koch"}),
+    ],
+)
+@pytest.mark.parametrize("name", ROOTED)
+def test_keys_beside_a_metadata_object_are_filtered_as_they_are_shown(
+    client: QdrantClient, name: str, condition: dict[str, Any], expected: set[str]
+) -> None:
+    beside: dict[str, dict[str, Any]] = {
+        "wage": {"group": "acme", "size": 3, "shared": True, "owner": {"name": "Ada"}},
+        "hour": {"group": "globex", "size": 2, "shared": False},
+        "shop": {"group": "globex"},  # its metadata says acme, and goes first
+        "koch": {},
+    }
+    payload, dense, _, identity = LAYOUTS[name]
+
+    def with_keys_beside(key: str) -> dict[str, Any]:
+        made = {**payload(key), **beside[key]}
+        more = {"shop": {"group": "acme"}, "hour": {"group": None, "size": []}}.get(key, {})
+        made[ROOTED[name]] = {**made[ROOTED[name]], **more}
+        return made
+
+    write(client, with_keys_beside, dense)
+    with attach(client) as kit:
+        shown = {hit.id: hit.metadata.get("group") for hit in kit.search(QUESTION)}
+        assert shown == {identity(key): {"wage": "acme", "hour": "globex", "shop": "acme"}.get(key) for key in TEXTS}
+        assert {hit.id for hit in kit.search(QUESTION, filter=condition)} == {identity(key) for key in expected}
+        assert kit.count(condition) == len(expected)
+        scoped = kit.scoped({"group": "acme"})
+        assert {hit.id for hit in scoped.search(QUESTION)} == {identity("wage"), identity("shop")}
+        assert scoped.count() == 2
+
+
+def test_deleting_by_what_a_key_beside_is_not_spares_those_that_it_is(client: QdrantClient) -> None:
+    write(client, lambda name: {**LAYOUTS["langchain"][0](name), "group": "acme" if name == "wage" else "globex"})
+    with attach(client, read_only=False) as kit:
+        assert kit.delete(filter={"group": {"not": "globex"}}) == 1
+        assert kit.get([POINTS["wage"]]) == []
+        assert kit.count() == 3
+
+
+def test_nothing_is_deleted_by_a_key_beside_that_attaching_did_not_see(client: QdrantClient) -> None:
+    write(client, LAYOUTS["langchain"][0])
+    with attach(client, read_only=False) as kit:
+        client.set_payload("theirs", {"group": "globex"}, points=[POINTS["shop"]])
+        assert "group" not in kit.get([POINTS["shop"]])[0].metadata
+        with pytest.raises(CollectionError, match=r"nothing was deleted: .* keeps 'group' beside its metadata"):
+            kit.delete(filter={"$not": {"group": "globex"}})
+        assert kit.count() == 4
+        assert kit.delete(filter={"lang": "de"}) == 1

@@ -24,10 +24,11 @@ SAMPLES: dict[str, tuple[dict[str, Any], list[str]]] = {
 }
 LAYOUTS = {name: detect_layout([payload], vectors) for name, (payload, vectors) in SAMPLES.items()}
 LAYOUTS["plain"] = Layout("plain", "body")
+UNROOTED = [layout for layout in LAYOUTS.values() if not layout.metadata_root]
 
 texts = st.text(min_size=1).filter(lambda text: bool(text.strip()))
 metadata = st.dictionaries(
-    st.text(min_size=1).filter(lambda key: key not in {"body", "document", "_node_content"}),
+    st.text(min_size=1).filter(lambda key: all(key not in one.hidden_keys for one in UNROOTED)),
     st.one_of(st.none(), st.booleans(), st.integers(), st.text(), st.lists(st.text(), max_size=3)),
     max_size=4,
 )

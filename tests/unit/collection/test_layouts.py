@@ -79,6 +79,17 @@ def test_keys_beside_a_metadata_object_are_kept() -> None:
     payload = {"page_content": "A wage.", "metadata": {"lang": "en"}, "tenant": "a"}
     layout = detect_layout([payload], [""])
     assert layout.metadata_of(payload) == {"tenant": "a", "lang": "en"}
+    assert layout.metadata_of({**payload, "metadata": None}) == {"tenant": "a"}
+    for nothing in (None, []):
+        assert layout.metadata_of({**payload, "metadata": {"tenant": nothing}}) == {"tenant": "a"}
+    assert layout.metadata_of({**payload, "metadata": {"tenant": "b"}}) == {"tenant": "b"}
+
+
+def test_only_keys_beside_that_a_sample_or_an_index_shows_are_metadata() -> None:
+    payload = {"page_content": "A wage.", "metadata": {"lang": "en"}}
+    layout = detect_layout([payload], [""], indexed_paths=["tenant", "a.b", '"c d"', "metadata.lang"])
+    assert layout.beside_keys == {"tenant", "a", "c d"}
+    assert layout.metadata_of({**payload, "tenant": "a", "other": 1}) == {"tenant": "a", "lang": "en"}
 
 
 def test_a_llamaindex_users_own_keys_do_not_confuse() -> None:
