@@ -136,17 +136,18 @@ class AttachedWriter:
         changes = []
         for point, record in records.items():
             before = stored.get(str(point))
-            if before is not None and self._is_same(before, record, point):
-                run.unchanged += 1
-                continue
             identity: PassageId = point if self.layout.id_key is None else record.id
             payload = payload_for(self.layout, identity, record.text, record.metadata, before)
-            changes.append(_Change(point, payload, before is not None))
+            if before is not None and self._is_same(before, payload, point):
+                run.unchanged += 1
+            else:
+                changes.append(_Change(point, payload, before is not None))
         return changes
 
-    def _is_same(self, before: Payload, record: Record, point: PassageId) -> bool:
+    def _is_same(self, before: Payload, after: Payload, point: PassageId) -> bool:
         layout = self.layout
-        return layout.text_of(before, point) == record.text and layout.metadata_of(before) == record.metadata
+        is_same_text = layout.text_of(before, point) == layout.text_of(after, point)
+        return is_same_text and layout.metadata_of(before) == layout.metadata_of(after)
 
     def _store(self, changes: Sequence[_Change], texts: Sequence[str], made_by: EncoderFingerprint) -> None:
         if not changes:

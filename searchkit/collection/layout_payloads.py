@@ -92,8 +92,13 @@ def payload_for(
     if not layout.metadata_root:
         _check_keys(layout, metadata)
         return {**metadata, **payload}
-    beside = {key: metadata[key] for key in before if key in metadata and key not in layout.hidden_keys}
-    inside = {key: value for key, value in metadata.items() if key not in beside}
+    beside = {key: metadata.get(key, before[key]) for key in before if key not in layout.hidden_keys}
+    stored_object = before.get(layout.metadata_root)
+    held = stored_object if isinstance(stored_object, Mapping) else {}
+    # What lies beside alone stays there alone; what lies in both places, as a copy for an index, is renewed in both.
+    # A key beside that attaching did not see is not looked for there, so that it must be in the object.
+    only_beside = {key for key in beside if key in layout.beside_keys and key not in held}
+    inside = {key: value for key, value in metadata.items() if key not in only_beside}
     return {**beside, **payload, layout.metadata_root: inside}
 
 

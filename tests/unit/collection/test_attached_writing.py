@@ -81,6 +81,26 @@ def test_what_is_unchanged_is_not_encoded_again(client: QdrantClient) -> None:
         assert encoder.encoded_count == 1
 
 
+@pytest.mark.parametrize("is_copied", [False, True])
+def test_replacing_keeps_keys_beside_the_metadata_and_says_so_only_once(client: QdrantClient, is_copied: bool) -> None:
+    def payload(name: str) -> dict[str, Any]:
+        return {"page_content": TEXTS[name], "metadata": {"n": 1, **({"t": "a"} if is_copied else {})}, "t": "a"}
+
+    write(client, payload)
+    with attach(client) as kit:
+        held = kit.get([POINTS["wage"]])[0]
+        again = {"id": held.id, "text": NEW, "metadata": held.metadata}
+        assert kit.add([held], show_progress=False).unchanged == 1
+        assert kit.add([again], show_progress=False).updated == 1
+        stored = client.retrieve("theirs", [POINTS["wage"]])[0].payload
+        assert stored == {**payload("wage"), "page_content": NEW}
+        assert kit.search(NEW, filter={"t": "a"})[0].text == NEW
+        without = {"id": held.id, "text": TEXTS["wage"], "n": 2}
+        reports = [kit.add([without], show_progress=False) for _ in range(2)]
+        assert [(one.updated, one.unchanged) for one in reports] == [(1, 0), (0, 1)]
+        assert kit.get([POINTS["wage"]])[0].metadata == {"t": "a", "n": 2}
+
+
 def test_both_spellings_of_a_uuid_are_one_passage(langchain: SearchKit) -> None:
     twice = [{"id": NEW_ID, "text": NEW}, {"id": uuid.UUID(NEW_ID).hex, "text": NEW}]
     report = langchain.add(twice, show_progress=False)

@@ -54,9 +54,23 @@ def test_a_written_payload_is_detected_as_its_layout(name: str) -> None:
 
 
 def test_keys_beside_a_metadata_object_stay_beside_it() -> None:
-    stored = {"page_content": "old", "metadata": {"lang": "en"}, "tenant": "a", "gone": 1}
-    written = payload_for(LAYOUTS["langchain"], POINT, "new", {"tenant": "b", "lang": "de", "more": 2}, stored)
-    assert written == {"page_content": "new", "metadata": {"lang": "de", "more": 2}, "tenant": "b"}
+    stored = {"page_content": "old", "metadata": {"lang": "en"}, "tenant": "a", "unnamed": 1}
+    layout = detect_layout([stored], [""])
+    written = payload_for(layout, POINT, "new", {"tenant": "b", "lang": "de", "more": 2}, stored)
+    assert written == {"page_content": "new", "metadata": {"lang": "de", "more": 2}, "tenant": "b", "unnamed": 1}
+
+
+def test_a_key_in_both_places_is_renewed_in_both() -> None:
+    stored = {"page_content": "old", "metadata": {"lang": "en", "tenant": "a"}, "tenant": "a"}
+    layout = detect_layout([stored], [""])
+    written = payload_for(layout, POINT, "new", {"tenant": "b", "lang": "en"}, stored)
+    assert written == {"page_content": "new", "metadata": {"lang": "en", "tenant": "b"}, "tenant": "b"}
+
+
+def test_a_key_that_attaching_did_not_see_beside_is_written_where_filters_look() -> None:
+    stored = {"page_content": "old", "metadata": None, "tenant": "a"}
+    written = payload_for(LAYOUTS["langchain"], POINT, "new", {"tenant": "b"}, stored)
+    assert written == {"page_content": "new", "metadata": {"tenant": "b"}, "tenant": "b"}
 
 
 def test_a_nodes_relationships_and_templates_survive_and_its_offsets_only_with_its_text() -> None:
