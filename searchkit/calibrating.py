@@ -12,6 +12,7 @@ from searchkit.errors import ConfigError
 from searchkit.reranking.profile_fit import (
     FitQuality,
     JudgedCandidate,
+    contradiction,
     fit_profile,
     measure_profile,
     split_by_query,
@@ -38,6 +39,7 @@ class CalibrationReport(Frozen):
         before: Calibration errors of the former profile on every fourth query; ``None`` where fewer than eight have
             candidates that are judged.
         after: The same queries, of a profile fitted on the others.
+        objection: Why the profile is not to be used: the judgments are too few to measure it, or contradict the model.
     """
 
     profile: RerankerProfile
@@ -46,6 +48,7 @@ class CalibrationReport(Frozen):
     relevant_count: int = Field(ge=0)
     before: FitQuality | None = None
     after: FitQuality | None = None
+    objection: str | None = None
 
 
 def checked_judgments(judgments: Judgments, unjudged: Unjudged) -> list[Judgment]:
@@ -108,6 +111,7 @@ def calibrate(
     source = f"{len(candidates)} candidates of {len(judgments)} judged queries"
     fitted = fit_profile(candidates, with_blend=with_blend, fitted_on=source)
     before, after = _on_unseen_queries(candidates, former, with_blend=with_blend)
+    unmeasured = _unmeasured(candidates) if after is None else None
     return CalibrationReport(
         profile=fitted.model_copy(update={"criteria_template": former.criteria_template}),
         query_count=len(judgments),
@@ -115,6 +119,7 @@ def calibrate(
         relevant_count=relevant,
         before=before,
         after=after,
+        objection=unmeasured or contradiction(fitted, candidates),
     )
 
 
@@ -148,3 +153,14 @@ def _on_unseen_queries(
         return None, None
     trial = fit_profile(fitted_on, with_blend=with_blend, fitted_on="")
     return measure_profile(former, unseen), measure_profile(trial, unseen)
+
+
+def _unmeasured(candidates: Sequence[JudgedCandidate]) -> str:
+    queries = len({candidate.query for candidate in candidates})
+    return (
+        f"{queries} different queries have judged candidates, which is too few to measure a fit on queries that it did "
+        f"not see: judge {_LEAST_QUERIES} or more, better fifty"
+        if queries < _LEAST_QUERIES
+        else f"without every fourth of the {queries} queries, no candidate is relevant or all are, so that the fit "
+        "cannot be measured on queries that it did not see: judge more queries"
+    )

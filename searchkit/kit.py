@@ -175,27 +175,31 @@ class SearchKit(KitFace):
         candidate_depth: int = 100,
         unjudged: Unjudged = "irrelevant",
         with_blend: bool = True,
+        apply: bool = True,
     ) -> CalibrationReport:
         """Refit what turns logits into probabilities on judgments of your own, and use it from now on.
 
-        Every judged query is searched and reranked. The new profile holds for this kit and those derived from it; the
-        model's files stay as they are. To keep it, pass ``report.profile`` to `searchkit.CrossEncoderReranker`, or
-        write it beside the model with `searchkit.training.write_profile`.
+        Every judged query is searched and reranked. The new profile holds for this kit and those derived from it until
+        it is closed; the model's files stay as they are. To keep it, pass ``report.profile`` to
+        `searchkit.CrossEncoderReranker`, or write it beside the model with `searchkit.training.write_profile`.
 
         Args:
             judgments: ``{query: {passage id: relevance}}``, or `searchkit.types.Judgment` objects, which can carry
-                criteria. Some fifty queries are a good number, also such that have no relevant passage.
+                criteria. Some fifty queries are a good number, also such that have no relevant passage;
+                fewer than eight are not enough.
             candidate_depth: Candidates a query; use the depth that you search with.
             unjudged: What a candidate without a judgment counts as: "irrelevant" fits judgments that list everything
                 relevant, "ignored" fits judgments of single passages, such as clicks.
             with_blend: Whether first-stage evidence takes part; without it ``score`` is the second stage alone.
+            apply: Whether to use the new profile; with False it is returned to look at, ``report.objection`` included.
 
         Returns:
             The profile and, from eight queries on, its calibration error on queries it was not fitted on, beside the
             error of the former one.
 
         Raises:
-            ConfigError: A judgment is not understood, or no candidate or every candidate is relevant.
+            ConfigError: A judgment is not understood, no candidate or every candidate is relevant, or, with ``apply``,
+                the judgments are too few or contradict the model; the former profile stays in use.
             RerankError: Stage 2 failed.
         """
         judged = checked_judgments(judgments, unjudged)
@@ -208,7 +212,10 @@ class SearchKit(KitFace):
             raise RerankError(f"calibrating needs stage 2, which failed: {failed.reason}")
         scheduled = self._parts.scheduled
         report = calibrate(judged, results, scheduled.profile, unjudged=unjudged, with_blend=with_blend)
-        scheduled.use_profile(report.profile)
+        if apply and report.objection is not None:
+            raise ConfigError(f"{report.objection}. The former profile stays in use; apply=False returns the fit")
+        if apply:
+            scheduled.use_profile(report.profile)
         return report
 
     def __repr__(self) -> str:

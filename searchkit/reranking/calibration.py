@@ -88,6 +88,29 @@ def fit_calibration(logits: ArrayLike, labels: ArrayLike) -> Calibration:
     return Calibration(slope=float(weights[0]), intercept=intercept)
 
 
+def slope_evidence(logits: ArrayLike, labels: ArrayLike, calibration: Calibration) -> float:
+    """Return twice the log-likelihood that a fitted calibration gains over one probability for all pairs.
+
+    About chi-squared with one degree of freedom where logits say nothing of ``labels`` (Wilks, 1938); 0 or below for a
+    slope that is held at its bound.
+
+    Args:
+        logits: Raw model outputs, shape ``(n,)``.
+        labels: Relevance, 0 to 1, shape ``(n,)``, of both kinds.
+        calibration: Fitted on these pairs.
+    """
+    observed = np.asarray(labels, dtype=np.float64)
+    log_odds = calibration.slope * np.asarray(logits, dtype=np.float64) + calibration.intercept
+    rate = observed.mean()
+    fitted = np.sum(observed * log_odds - np.logaddexp(0.0, log_odds))
+    return float(2 * (fitted - len(observed) * (rate * math.log(rate) + (1 - rate) * math.log1p(-rate))))
+
+
+def is_at_bound(blend: Blend) -> bool:
+    """Return whether the model's weight is the least that a fit can give, as if its logits did not count."""
+    return blend.logit_weight <= _TINY_SLOPE * (1 + 1e-6)
+
+
 def fit_blend(
     logits: ArrayLike, evidence: Sequence[RetrievalEvidence], labels: ArrayLike, *, k: int = 10, l2: float = 1e-3
 ) -> Blend:

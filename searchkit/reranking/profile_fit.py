@@ -8,8 +8,17 @@ import numpy as np
 
 from searchkit.config import RerankerProfile
 from searchkit.errors import ConfigError
-from searchkit.reranking.calibration import expected_calibration_error, fit_blend, fit_calibration, probabilities
+from searchkit.reranking.calibration import (
+    expected_calibration_error,
+    fit_blend,
+    fit_calibration,
+    is_at_bound,
+    probabilities,
+    slope_evidence,
+)
 from searchkit.types import Frozen, RetrievalEvidence
+
+_LEAST_EVIDENCE = 6.63  # chi-squared, one degree of freedom: a slope above 0 is chance once in 200 times
 
 
 class JudgedCandidate(Frozen):
@@ -61,6 +70,29 @@ def fit_profile(
         blend=fit_blend(logits, evidence, labels, k=rank_constant) if with_blend else None,
         fitted_on=fitted_on,
     )
+
+
+def contradiction(profile: RerankerProfile, candidates: Sequence[JudgedCandidate]) -> str | None:
+    """Return why the judgments that ``profile`` was fitted on do not bear it out, or ``None``.
+
+    Such a profile gives nearly every candidate the same probability. The calibration error does not tell: one
+    probability for all, the share of relevant candidates, is well calibrated.
+    """
+    evidence = slope_evidence(
+        [item.logit for item in candidates], [item.relevance for item in candidates], profile.calibration
+    )
+    if evidence < _LEAST_EVIDENCE:
+        return (
+            f"what is judged relevant among the {len(candidates)} candidates is not what the reranker scores high "
+            f"(evidence {max(evidence, 0.0):.1f}, {_LEAST_EVIDENCE} is needed); check which ids the judgments name, or "
+            "judge more queries"
+        )
+    if profile.blend is not None and is_at_bound(profile.blend):
+        return (
+            f"the blend that fits the {len(candidates)} candidates goes by the first stage alone "
+            f"(logit_weight={profile.blend.logit_weight:.2g}); judge more queries, or fit with with_blend=False"
+        )
+    return None
 
 
 def measure_profile(profile: RerankerProfile, candidates: Sequence[JudgedCandidate]) -> FitQuality:

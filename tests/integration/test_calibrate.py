@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from searchkit import SearchKit
@@ -96,10 +98,35 @@ def test_a_scoped_kit_uses_the_new_profile_too(kit):
     assert [hit.id for hit in scoped.search("people bergen", min_score=0.5)] == ["a"]
 
 
-def test_few_queries_are_fitted_but_not_measured(kit):
-    few = dict(list(judgments().items())[:3])
-    report = kit.calibrate(few, candidate_depth=20)
+def test_few_queries_are_fitted_but_neither_measured_nor_used(kit):
+    few = dict(list(judgments().items())[:7])
+    before = kit.search("people berlin")
+    with pytest.raises(ConfigError, match=r"7 different queries .* judge 8 or more.*apply=False"):
+        kit.calibrate(few, candidate_depth=20)
+    report = kit.calibrate(few, candidate_depth=20, apply=False)
     assert (report.before, report.after) == (None, None)
+    assert "7 different queries" in report.objection
+    assert [hit.score for hit in kit.search("people berlin")] == [hit.score for hit in before]
+
+
+def test_a_fit_can_be_looked_at_without_being_used(kit):
+    before = [hit.score for hit in kit.search("people berlin")]
+    looked_at = kit.calibrate(judgments(), candidate_depth=20, apply=False)
+    assert [hit.score for hit in kit.search("people berlin")] == before
+    assert looked_at.objection is None
+    assert kit.calibrate(judgments(), candidate_depth=20) == looked_at
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_judgments_that_say_nothing_or_contradict_the_model_are_not_used(kit, seed):
+    ids = [f"{town}-{aspect}" for town in TOWNS for aspect in ASPECTS]
+    drawn = random.Random(seed)
+    noise = {query: {drawn.choice(ids): 1} for query in judgments()}
+    before = [hit.score for hit in kit.search("people berlin")]
+    with pytest.raises(ConfigError, match=r"not what the reranker scores high .* former profile stays"):
+        kit.calibrate(noise, candidate_depth=48)
+    assert [hit.score for hit in kit.search("people berlin")] == before
+    assert "reranker" in kit.calibrate(noise, candidate_depth=48, apply=False).objection
 
 
 def test_judged_queries_can_be_passed_on(kit):
@@ -108,7 +135,7 @@ def test_judged_queries_can_be_passed_on(kit):
         queries=(JudgedQuery(id="1", text="bread", criteria="lima"), JudgedQuery(id="2", text="music oslo")),
         qrels={"1": {"lima-bread": 2}, "2": {"oslo-music": 1}},
     )
-    assert kit.calibrate(judged.judgments(), candidate_depth=20).relevant_count == 2
+    assert kit.calibrate(judged.judgments(), candidate_depth=20, apply=False).relevant_count == 2
 
 
 @pytest.mark.parametrize(
@@ -138,20 +165,20 @@ def test_whole_numbers_as_ids_are_found_by_judgments_from_files(tmp_path):
     with SearchKit("numbers", path=tmp_path, encoder=FakeEncoder(), reranker=FakeReranker()) as numbered:
         numbered.add([{"id": number, "text": f"people of {town}"} for number, town in enumerate(TOWNS)])
         judged = JudgedQueries(name="n", queries=(JudgedQuery(id="q", text="people oslo"),), qrels={"q": {"3": 1}})
-        assert numbered.calibrate(judged.judgments()).relevant_count == 1
+        assert numbered.calibrate(judged.judgments(), apply=False).relevant_count == 1
 
 
 def test_queries_without_judged_candidates_do_not_count_for_the_measurement(kit):
     rows = [Judgment(query=query, relevance=relevance) for query, relevance in judgments().items()]
     strangers = [Judgment(query=row.query, relevance={"absent": 1}) for row in rows[3:]]
     some = [*(row.model_copy(update={"relevance": row.relevance | {"york-bread": 0}}) for row in rows[:3]), *strangers]
-    report = kit.calibrate(some, candidate_depth=48, unjudged="ignored")
+    report = kit.calibrate(some, candidate_depth=48, unjudged="ignored", apply=False)
     assert (report.candidate_count, report.before, report.after) == (6, None, None)
 
 
 def test_a_query_judged_again_and_again_is_one_query(kit):
     row = Judgment(query="people berlin", relevance={"berlin-people": 1})
-    assert kit.calibrate([row] * 8, candidate_depth=20).after is None
+    assert kit.calibrate([row] * 8, candidate_depth=20, apply=False).after is None
 
 
 def test_a_failing_model_is_an_error_and_changes_nothing(tmp_path):

@@ -16,6 +16,7 @@ from searchkit.reranking.calibration import (
     fit_calibration,
     probabilities,
     sigmoid,
+    slope_evidence,
 )
 from searchkit.types import RetrievalEvidence
 
@@ -135,6 +136,22 @@ def test_separable_labels_give_a_finite_slope():
 def test_logits_that_are_worse_than_chance_never_turn_the_order_round():
     found = fit_calibration([3.0, 2.0, 1.0, 0.0, -1.0], [0, 0, 0, 1, 1])
     assert found.slope == pytest.approx(1e-4)
+
+
+def test_the_evidence_of_a_slope_is_high_for_logits_that_tell_and_low_for_those_that_do_not():
+    logits, labels = drawn(200, slope=1.0, intercept=0.0)
+    assert slope_evidence(logits, labels, fit_calibration(logits, labels)) > 20
+    by_chance = 0
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        logits, labels = rng.normal(size=200), np.repeat([1.0, 0.0], [10, 190])
+        by_chance += slope_evidence(logits, labels, fit_calibration(logits, labels)) > 6.63
+    assert by_chance <= 4
+
+
+def test_a_slope_that_is_held_at_its_bound_has_no_evidence():
+    logits, labels = [3.0, 2.0, 1.0, 0.0, -1.0], [0, 0, 0, 1, 1]
+    assert slope_evidence(logits, labels, fit_calibration(logits, labels)) < 0.01
 
 
 def test_constant_logits_can_be_fitted():
