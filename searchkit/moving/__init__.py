@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from searchkit.moving.as_made import open_as_made
-from searchkit.moving.copying import CopyReport, Location, copy_collection, point_count, stored_manifest
+from searchkit.moving.copying import CopyReport, copy_collection
+from searchkit.moving.places import Location, point_count, stored_manifest
 from searchkit.moving.reindexing import ReindexReport, drop_previous, reindex, settings_as_kept
 
 __all__ = [

@@ -8,7 +8,7 @@ from searchkit.config import SearchKitConfig, WindowConfig
 from searchkit.encoding import FastEmbedEncoder, SentenceEncoder
 from searchkit.errors import CollectionError, ConfigError, EncodingError
 from searchkit.kit import SearchKit
-from searchkit.moving.copying import Location, stored_manifest
+from searchkit.moving.places import Location, stored_manifest
 from searchkit.stages import Encoder, EncoderFingerprint, Reranker
 
 

@@ -7,11 +7,8 @@ copy is finished by making it again: what has arrived is compared and kept, what
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -19,39 +16,16 @@ from searchkit.collection.backends.base import Backend, Point
 from searchkit.collection.filters import IS_FIRST_WINDOW
 from searchkit.collection.manifest import Manifest, check_manifest
 from searchkit.collection.notes import check_finished
-from searchkit.collection.opening import open_backend
 from searchkit.config import SearchKitConfig
 from searchkit.errors import CollectionError, ConfigError
 from searchkit.moving.checksum import Checksum, content_digest
+from searchkit.moving.places import Location, missing, opened, stored_manifest
 from searchkit.types import Frozen
 
 OnProgress = Callable[[int], None]
 
 _VECTOR_TOLERANCE = 1e-5
 """Engines scale a unit vector to unit length once more, which moves its last bits."""
-
-
-@dataclass(frozen=True, slots=True)
-class Location:
-    """Where a collection lies: exactly one of ``path``, ``url`` and ``client``.
-
-    Attributes:
-        collection: Its name.
-        path: Folder of the embedded engine.
-        url: Address of a Qdrant server.
-        client: A ``QdrantClient``; it is never closed here.
-        api_key: Key for ``url``.
-    """
-
-    collection: str
-    path: str | Path | None = None
-    url: str | None = None
-    client: Any = None
-    api_key: str | None = None
-
-    def __repr__(self) -> str:
-        place = next((one for one in (self.path, self.url, self.client) if one is not None), None)
-        return f"Location({self.collection!r}, {place!r})"
 
 
 class CopyReport(Frozen):
@@ -103,52 +77,19 @@ def copy_collection(
     settings = config or SearchKitConfig()
     manifest = stored_manifest(source, settings)
     if manifest is None:
-        raise _missing(source)
+        raise missing(source)
     settings = settings.model_copy(
         update={"vector_name": manifest.dense_vector, "sparse_vector_name": manifest.sparse_vector}
     )
-    with _opened(source, settings) as origin, _opened(target, settings) as goal:
-        if origin.location == goal.location:
-            raise ConfigError(f"source and target are both {origin.location}; give the target another name or place")
+    with opened(source, settings) as origin, opened(target, settings) as goal:
         origin.find_manifest()
+        stored = goal.find_manifest()
+        if origin.address == goal.address:
+            raise ConfigError(f"source and target are both {origin.location}; give the target another name or place")
         check_finished(origin.notes(), "", origin.location)
         origin.open()
         copy = _Copy(origin, goal, advance, f"copy of {source.collection!r}")
-        return copy.run(manifest, started)
-
-
-def stored_manifest(place: Location, config: SearchKitConfig) -> Manifest | None:
-    """Return what a collection was made with, without opening it; ``None`` if it does not exist."""
-    with _opened(place, config) as backend:
-        return backend.find_manifest()
-
-
-def point_count(place: Location, config: SearchKitConfig) -> int:
-    """Return how many points a collection has.
-
-    Raises:
-        CollectionError: It does not exist, or cannot be opened.
-    """
-    with _opened(place, config) as backend:
-        if backend.find_manifest() is None:
-            raise _missing(place)
-        backend.open()
-        return backend.count(None)
-
-
-def _missing(place: Location) -> CollectionError:
-    return CollectionError(f"{place!r} does not exist; check its name and place")
-
-
-@contextmanager
-def _opened(place: Location, config: SearchKitConfig) -> Iterator[Backend]:
-    backend = open_backend(
-        place.collection, path=place.path, url=place.url, client=place.client, api_key=place.api_key, config=config
-    )
-    try:
-        yield backend
-    finally:
-        backend.close()
+        return copy.run(manifest, stored, started)
 
 
 @dataclass(slots=True)
@@ -169,38 +110,28 @@ class _Copy:
     copied: int = 0
     kept: int = 0
 
-    def run(self, manifest: Manifest, started: float) -> CopyReport:
-        """Write, compare, and only then let others open the target."""
-        is_new = self._prepare(manifest)
-        expected = self._write_all(is_new=is_new)
-        self._compare(expected)
-        self.goal.note(self.goal.notes().model_copy(update={"unfinished": ""}))
+    def run(self, manifest: Manifest, stored: Manifest | None, started: float) -> CopyReport:
+        """Write, compare, and only then let others open the target; one that is complete already is left as it is."""
+        is_empty = self._open_goal(manifest, stored)
+        made = None if is_empty or self.goal.notes().unfinished else self._found_equal()
+        made = made or self._made(is_empty=is_empty)
         return CopyReport(
             passages=self.goal.count(self.goal.render(IS_FIRST_WINDOW)),
-            points=expected.count,
+            points=made.count,
             copied=self.copied,
             kept=self.kept,
-            checksum=f"{expected.value:032x}",
+            checksum=f"{made.value:032x}",
             seconds=time.perf_counter() - started,
         )
 
-    def _prepare(self, manifest: Manifest) -> bool:
-        """Create or open the target and mark it unfinished; return whether it is empty."""
+    def _open_goal(self, manifest: Manifest, stored: Manifest | None) -> bool:
+        """Create the target, or open what is there; return whether it is empty."""
         goal = self.goal
-        stored = goal.find_manifest()
         is_new = stored is None
         if stored is None:
             stored = goal.create(manifest, self.purpose)
             goal.find_manifest()
         self._check_same(stored, manifest)
-        if not goal.notes().unfinished:
-            goal.open()
-            if goal.count(None) and not self._is_same_already():
-                raise CollectionError(
-                    f"{goal.location} holds {goal.count(None)} points and is no earlier part of this copy; copy to "
-                    "another name, or delete it"
-                )
-            goal.note(goal.notes().model_copy(update={"unfinished": self.purpose}))
         check_finished(goal.notes(), self.purpose, goal.location)
         goal.open()
         return is_new or not goal.count(None)
@@ -214,11 +145,34 @@ class _Copy:
                 f"delete it ({error})"
             ) from error
 
-    def _is_same_already(self) -> bool:
-        """Whether an earlier copy is complete and still equal; then making it again is no error."""
-        if self.origin.count(None) != self.goal.count(None):
-            return False
-        return _checksum_of(self.origin) == _checksum_of(self.goal)
+    def _found_equal(self) -> Checksum | None:
+        """Return the checksum of a finished target that is equal; ``None`` if nothing but dense vectors differs.
+
+        The target is not marked meanwhile: it may be in use, and an interruption must not take it away.
+        """
+        found, is_equal, count = Checksum(), True, self.goal.count(None)
+        for page in self.origin.read_all() if self.origin.count(None) == count else ():
+            found.add(page)
+            there = self.goal.read([point.id for point in page])
+            is_equal = is_equal and all(_is_same(point, there.get(point.id)) for point in page)
+        if count != found.count or not (is_equal or _checksum_of(self.goal) == found):
+            raise CollectionError(
+                f"{self.goal.location} holds {count} points and is no earlier part of this copy; copy to another "
+                "name, or delete it"
+            )
+        if not is_equal:
+            return None
+        self.kept = found.count
+        self.advance(2 * found.count)
+        return found
+
+    def _made(self, *, is_empty: bool) -> Checksum:
+        """Make the target equal, marked as unfinished until it was compared; return the checksum."""
+        self.goal.note(self.goal.notes().model_copy(update={"unfinished": self.purpose}))
+        expected = self._write_all(is_new=is_empty)
+        self._compare(expected)
+        self.goal.note(self.goal.notes().model_copy(update={"unfinished": ""}))
+        return expected
 
     def _write_all(self, *, is_new: bool) -> Checksum:
         """Bring every point over that the target lacks; return the checksum of all of them."""

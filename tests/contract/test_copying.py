@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from qdrant_client import QdrantClient
@@ -135,6 +137,33 @@ def test_making_a_complete_copy_again_writes_nothing(place, filled, target):
     assert (second.copied, second.kept, second.checksum) == (0, first.points, first.checksum)
 
 
+def test_a_complete_copy_stays_open_to_all_when_making_it_again_is_interrupted(place, filled, target, monkeypatch):
+    source, there = source_of(place, filled), Location("copied", **target)
+    copy_collection(source, there)
+    with pytest.raises(InterruptedCopyError):
+        copy_collection(source, there, on_progress=Interrupts(1))
+    opened(target).close()
+    monkeypatch.setattr("searchkit.moving.copying._is_same", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        copy_collection(source, there)
+    copied = opened(target)
+    assert copied.count() == filled.count()
+    copied.close()
+
+
+def test_dense_vectors_that_differ_in_a_complete_copy_are_brought_over_again(place, filled, target):
+    source, there = source_of(place, filled), Location("copied", **target)
+    copy_collection(source, there)
+    copied = opened(target)
+    point = next(copied.backend.read_all())[0]
+    turned = replace(point, dense=[-number for number in point.dense])
+    with copied.backend.writing():
+        copied.backend.upsert([turned], [])
+    assert copy_collection(source, there).copied == 1
+    assert contents(copied) == contents(filled)
+    copied.close()
+
+
 def test_what_changed_since_the_interruption_is_replaced_and_deleted(place, filled, target, monkeypatch):
     source, there = source_of(place, filled), Location("copied", **target)
     monkeypatch.setattr(_Copy, "_compare", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
@@ -188,3 +217,38 @@ def test_a_source_that_is_missing_or_the_target_itself_is_an_error(place, filled
         copy_collection(Location("missing", **place.arguments), Location("copied", **target))
     with pytest.raises(ConfigError, match="both"):
         copy_collection(source_of(place, filled), source_of(place, filled))
+
+
+def test_two_clients_are_two_places_whatever_the_names():
+    one, other = QdrantClient(":memory:"), QdrantClient(":memory:")
+    opened({"client": one}).add(["a text"])
+    assert copy_collection(Location("copied", client=one), Location("copied", client=other)).copied == 1
+    assert opened({"client": other}).count() == 1
+
+
+def test_a_folder_by_another_spelling_is_the_same_place(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    made = opened({"path": tmp_path / "real"})
+    made.add(["a text"])
+    made.close()
+    with pytest.raises(ConfigError, match="source and target are both"):
+        copy_collection(Location("copied", path=tmp_path / "real"), Location("copied", path=tmp_path / "link"))
+    opened({"path": tmp_path / "real"}).close()
+
+
+def test_a_server_by_its_address_and_by_a_client_is_the_same_place(wire_server):
+    made = opened({"url": wire_server.url})
+    made.add(["a text"])
+    client = QdrantClient(url=wire_server.url + "/", check_compatibility=False)
+    with pytest.raises(ConfigError, match="source and target are both"):
+        copy_collection(Location("copied", url=wire_server.url), Location("copied", client=client))
+    client.delete_collection("copied")
+    client.close()
+    made.close()
+
+
+@pytest.mark.parametrize("place", ["handbook", Path("handbook"), None])
+def test_what_is_no_location_is_refused_by_name(tmp_path, place):
+    with pytest.raises(ConfigError, match="a place is a Location, not"):
+        copy_collection(place, Location("copied", path=tmp_path))

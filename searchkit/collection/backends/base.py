@@ -71,6 +71,10 @@ class Backend(Protocol):
     def name(self) -> str:
         """Name of the collection that is used: another one than was asked for, where one took its place."""
 
+    @property
+    def address(self) -> tuple[object, str]:
+        """Store and name of the collection that is used; equal where two objects have one, however it was spelled."""
+
     def find_manifest(self) -> Manifest | None:
         """Return what the collection was made with; ``None`` if it does not exist.
 

@@ -78,6 +78,14 @@ def is_local(client: QdrantClient) -> bool:
     return client.init_options.get("location") == ":memory:" or client.init_options.get("path") is not None
 
 
+def server_of(client: QdrantClient) -> object:
+    """Return what the clients of one server share, if they name it alike; a local one is only itself."""
+    if is_local(client):
+        return client
+    options = client.init_options
+    return str(options.get("url") or options.get("location") or "").rstrip("/"), options.get("host"), options["port"]
+
+
 def lock_of(client: QdrantClient) -> AbstractContextManager[Any]:
     """Return what a call of the client is made under.
 

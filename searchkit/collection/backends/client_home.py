@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from qdrant_client import QdrantClient, models
 
 from searchkit.collection.backends.client_calls import ClientCalls
-from searchkit.collection.backends.client_connection import is_local, lock_of
+from searchkit.collection.backends.client_connection import is_local, lock_of, server_of
 from searchkit.collection.backends.client_errors import MissingCollectionError
 from searchkit.collection.backends.client_kept import kept_by
 from searchkit.collection.backends.kept import Kept
@@ -70,6 +70,11 @@ class ClientHome(ABC):
     def name(self) -> str:
         """Name of the collection that is used."""
         return self._name
+
+    @property
+    def address(self) -> tuple[object, str]:
+        """The server, or the client that holds the collection itself, and the name."""
+        return server_of(self._client), self._name
 
     def find_manifest(self) -> Manifest | None:
         """Read the manifest from the collection's metadata."""

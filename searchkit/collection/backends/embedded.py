@@ -64,6 +64,11 @@ class EmbeddedBackend:
         """Name of the folder that is used."""
         return self._folder.path.name
 
+    @property
+    def address(self) -> tuple[object, str]:
+        """The folder behind all links."""
+        return self._folder.path.resolve(), ""
+
     def find_manifest(self) -> Manifest | None:
         """Read the manifest from the folder, or from that of the collection which took its place."""
         with self._folder.mapped_os_errors():
