@@ -126,7 +126,9 @@ def encoded_text(layout: Layout, payload: Payload) -> str:
 def _node_payload(
     layout: Layout, passage: PassageId, text: str, metadata: Mapping[str, Any], before: Payload
 ) -> dict[str, Any]:
-    _check_keys(layout, metadata)
+    covered = layout.covered_metadata(before)
+    visible = {key: value for key, value in metadata.items() if key not in covered}
+    _check_keys(layout, visible)
     node = json.loads(before[layout.text_key]) if before else dict(_NODE_FRAME)
     if layout.text_of(before, passage) != text:
         # Offsets into the source document are those of the old text.
@@ -135,9 +137,9 @@ def _node_payload(
         node["text_resource"] = {**(node["text_resource"] or {}), "text": text}
     else:
         node["text"] = text
-    node.update(id_=passage, metadata=dict(metadata))
+    node.update(id_=passage, metadata={**covered, **metadata})
     root = {**_NODE_ROOT, **{key: before[key] for key in before if key in layout.own_keys}}
-    return {**metadata, **root, layout.text_key: json.dumps(node, ensure_ascii=False)}
+    return {**visible, **root, layout.text_key: json.dumps(node, ensure_ascii=False)}
 
 
 def _check_keys(layout: Layout, metadata: Mapping[str, Any]) -> None:

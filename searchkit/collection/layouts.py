@@ -25,7 +25,8 @@ from searchkit.types import PassageId
 
 Payload = Mapping[str, Any]
 
-_LLAMAINDEX_OWN = frozenset({"_node_content", "_node_type", "document_id", "doc_id", "ref_doc_id"})
+_DOCUMENT_KEYS = frozenset({"document_id", "doc_id", "ref_doc_id"})
+_LLAMAINDEX_OWN = frozenset({"_node_content", "_node_type"}) | _DOCUMENT_KEYS
 _TOP_SEGMENT = re.compile(r'"[^"]+"|[^".\[\]]+')
 
 
@@ -79,12 +80,24 @@ class Layout:
         """
         if not self.metadata_root:
             hidden = self.hidden_keys
-            return {key: value for key, value in payload.items() if key not in hidden}
+            shown = {key: value for key, value in payload.items() if key not in hidden}
+            return {**shown, **self.covered_metadata(payload)}
         beside = {key: value for key, value in payload.items() if key in self.beside_keys}
         inside = payload.get(self.metadata_root)
         if not isinstance(inside, Mapping):
             return beside
         return {**beside, **{key: value for key, value in inside.items() if key not in beside or _has_value(value)}}
+
+    def covered_metadata(self, payload: Payload) -> dict[str, Any]:
+        """Return the metadata that only the node's JSON has: LlamaIndex writes its document's id over such keys."""
+        raw = payload.get(self.text_key) if self.name == "llamaindex" else None
+        # Looking for the names first saves parsing most nodes, once more for each hit.
+        if not isinstance(raw, str) or not any(f'"{key}"' in raw for key in _DOCUMENT_KEYS):
+            return {}
+        metadata = _node(raw, "").get("metadata")
+        if not isinstance(metadata, Mapping):
+            return {}
+        return {key: value for key, value in metadata.items() if key in _DOCUMENT_KEYS}
 
     def id_of(self, payload: Payload, point: PassageId) -> PassageId:
         """Return the id that the tool's users know the passage by."""
@@ -193,12 +206,17 @@ def _has_value(value: object) -> bool:
 
 
 def _node_text(raw: str, point: PassageId) -> str | None:
+    node = _node(raw, point)
+    resource = node.get("text_resource")
+    text = node.get("text") if node.get("text") is not None else (resource or {}).get("text")
+    return text if isinstance(text, str) else None
+
+
+def _node(raw: str, point: PassageId) -> dict[str, Any]:
     try:
         node = json.loads(raw)
     except ValueError as error:
         raise PayloadError(f"point {point!r}: its _node_content is no JSON ({error}); index this node again") from error
     if not isinstance(node, dict):
         raise PayloadError(f"point {point!r}: its _node_content is no JSON object; index this node again")
-    resource = node.get("text_resource")
-    text = node.get("text") if node.get("text") is not None else (resource or {}).get("text")
-    return text if isinstance(text, str) else None
+    return node

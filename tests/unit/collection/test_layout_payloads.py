@@ -99,6 +99,27 @@ def test_a_nodes_relationships_and_templates_survive_and_its_offsets_only_with_i
     assert json.loads(same_text["_node_content"])["start_char_idx"] == 3
 
 
+def test_metadata_that_llamaindex_wrote_its_documents_id_over_is_read_and_kept() -> None:
+    node = {"id_": POINT, "metadata": {"lang": "en", "doc_id": "D-17", "ref_doc_id": None}, "text": "old"}
+    own = {"_node_type": "TextNode", "doc_id": "source", "document_id": "source", "ref_doc_id": "source"}
+    stored = {"lang": "en", "_node_content": json.dumps(node), **own}
+    layout = LAYOUTS["llamaindex"]
+    assert layout.metadata_of(stored) == node["metadata"]
+    for changed, doc_id in (({"lang": "de"}, "D-17"), ({"lang": "de", "doc_id": "D-18"}, "D-18")):
+        written = payload_for(layout, POINT, "new", changed, stored)
+        assert layout.metadata_of(written) == {"lang": "de", "doc_id": doc_id, "ref_doc_id": None}
+        assert json.loads(written["_node_content"])["metadata"] == layout.metadata_of(written)
+        assert {key: written[key] for key in own} == own
+    with pytest.raises(PayloadError, match="metadata key 'document_id' cannot be written"):
+        payload_for(layout, POINT, "new", {"document_id": "x"}, stored)
+
+
+@pytest.mark.parametrize("metadata", [None, ["doc_id"], "doc_id", {"x": "doc_id"}])
+def test_a_node_without_such_metadata_has_none(metadata: Any) -> None:
+    stored = {"_node_content": json.dumps({"text": "a", "metadata": metadata, "doc_id": 1}), "doc_id": "d"}
+    assert LAYOUTS["llamaindex"].metadata_of(stored) == {}
+
+
 def test_a_haystack_document_keeps_its_blob_and_loses_copies_of_old_vectors() -> None:
     stored = {**SAMPLES["haystack"][0], "blob": {"data": [1]}, "sparse_embedding": {"indices": [1], "values": [1.0]}}
     written = payload_for(LAYOUTS["haystack"], "d", "new", {}, stored)
