@@ -11,8 +11,10 @@ import time
 from collections.abc import Callable
 from itertools import count
 
+from searchkit.collection.backends.base import Backend
 from searchkit.collection.backends.kept import Kept
 from searchkit.collection.collection import Collection
+from searchkit.collection.manifest import Manifest, check_manifest, manifest_of
 from searchkit.config import SearchKitConfig
 from searchkit.errors import CollectionError, ConfigError
 from searchkit.evaluation import ComparisonReport, JudgedQueries, compare_searchers
@@ -64,7 +66,8 @@ def reindex(
 ) -> ReindexReport:
     """Build the collection of ``kit`` again from its stored passages, and put the new one in its place.
 
-    Interrupted, it is finished by the same call. Passages that are added to the old collection meanwhile are brought
+    Interrupted, it is finished by the same call; a call for another encoder or other windows deletes what was built and
+    not switched to, and begins anew. Passages that are added to the old collection meanwhile are brought
     over before the switch, as long as fewer come than are encoded; what is written to it afterwards stays there.
 
     Args:
@@ -158,21 +161,40 @@ def _own_collection(kit: KitFace) -> Collection:
 
 
 def _successor(old: Collection, encoder: Encoder | None, config: SearchKitConfig | None) -> Collection:
-    """Return the collection to build: an earlier attempt, or the next free name."""
-    purpose = f"reindexing of {old.name!r}"
+    """Return the collection to build: an earlier attempt at the same one, or the next free name."""
+    purpose, settings = f"reindexing of {old.name!r}", config or old.config
     for number in count(2):
         name = f"{old.name}-{number}"
-        backend = old.backend.sibling(name, config or old.config)
+        backend = old.backend.sibling(name, settings)
         try:
             stored = backend.find_manifest()
         except CollectionError:  # not ours
             continue
-        is_attempt = stored is not None and (
-            backend.notes().unfinished == purpose or backend.notes().previous == old.backend.name
-        )
-        if name != old.backend.name and (stored is None or is_attempt):
-            return collection_beside(old, backend, encoder, config, purpose)
+        if name == old.backend.name:
+            continue
+        if stored is not None:
+            is_unfinished = backend.notes().unfinished == purpose
+            if not is_unfinished and backend.notes().previous != old.backend.name:
+                continue
+            other = _difference(stored, manifest_of(encoder or old.encoder, old.sparse_encoder, settings), backend)
+            if other and not is_unfinished:  # whole, and perhaps opened by its own name
+                _log.info("left alone, as this reindexing makes another collection: %s", other)
+                continue
+            if other:
+                _log.info("deleted, as nobody can open it and this reindexing makes another collection: %s", other)
+                backend.drop()
+                backend = old.backend.sibling(name, settings)
+        return collection_beside(old, backend, encoder, config, purpose)
     raise AssertionError("numbers do not end")
+
+
+def _difference(stored: Manifest, wanted: Manifest, backend: Backend) -> str:
+    """Return in words how an earlier attempt differs from what is to be made; nothing if it does not."""
+    try:
+        check_manifest(stored, wanted, backend.location)
+    except CollectionError as error:
+        return str(error).partition(": ")[0]  # what comes after says how to open it
+    return ""
 
 
 def _bring_over(old: Collection, new: Collection, on_progress: Callable[[int], None] | None) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 
 import pytest
@@ -175,6 +176,33 @@ def test_a_switch_can_wait_until_the_new_collection_was_looked_at(old, open_kit)
     assert (second.built, second.encoded, second.passages) == ("handbook-2", 1, 61)
     new = open_kit(NEW)
     assert [one.id for one in new.get(["late", 3])] == ["late"]
+
+
+def test_a_trial_that_was_rejected_makes_room_for_another(old, open_kit, caplog):
+    reindex(old, encoder=NEW, switch=False)
+    other = FakeEncoder(24, max_tokens=40, name="other")
+    with caplog.at_level(logging.INFO, logger="searchkit"):
+        report = reindex(old, encoder=other, switch=False)
+    assert (report.built, report.encoded, report.passages) == ("handbook-2", 61, 61)
+    said = [record.getMessage() for record in caplog.records if record.getMessage().startswith("deleted, as")]
+    assert len(said) == 1
+    assert "was made with encoder dimension 48, but is opened with 24" in said[0]
+    assert reindex(old, encoder=other).encoded == 0
+    assert open_kit(other).count() == 61
+
+
+def test_a_whole_collection_that_nothing_leads_to_is_not_deleted_for_another(old, open_kit, monkeypatch):
+    def stops(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(type(old.parts.collection.backend), "switch_to", stops)
+    with pytest.raises(KeyboardInterrupt):
+        reindex(old, encoder=NEW)
+    monkeypatch.undo()
+    other = FakeEncoder(24, max_tokens=40, name="other")
+    assert reindex(old, encoder=other).built == "handbook-3"
+    assert open_kit(other).count() == 61
+    assert open_kit(NEW, name="handbook-2").count() == 61
 
 
 def test_a_kit_from_before_a_switch_cannot_start_another(old):
