@@ -19,6 +19,7 @@ from searchkit.collection.backends.client_calls import ClientCalls
 from searchkit.collection.backends.client_connection import is_local
 from searchkit.collection.backends.client_requests import rarity_within
 from searchkit.collection.passages import RecordStream, check_selection, checked_ids
+from searchkit.collection.retrieval import MOST_DOUBLINGS
 from searchkit.collection.scope import EVERYTHING, Scope
 from searchkit.config import SearchKitConfig
 from searchkit.errors import CollectionError, RetrievalError
@@ -150,8 +151,8 @@ class AttachedCollection:
     def get(self, ids: Sequence[PassageId]) -> list[Passage]:
         """Return the passages with these ids, in the order asked; unknown ids and points without text are left out."""
         records = self._records(ids)
-        read = (self._answers.passage(plain_id(record.id), record.payload or {}) for record in records)
-        known = {one.id: one for one in read if one is not None and self._scope.admits(one.metadata)}
+        read = {plain_id(record.id): record.payload or {} for record in records}
+        known = {passage.id: passage for passage in self._answers.readable(read, self._scope).values()}
         wanted = ids if self._found.layout.id_key is not None else [_canonical(one) for one in ids]
         return [known[one] for one in wanted if one in known]
 
@@ -165,19 +166,35 @@ class AttachedCollection:
         return self._run("count", lambda: int(self._client.count(self._name, count_filter=condition, exact=True).count))
 
     def retrieve(self, requests: Sequence[RetrievalRequest]) -> list[list[Candidate]]:
-        """Return each request's candidates, best first; the legs of all requests are one batch query."""
-        legs = [self._legs(request) for request in requests]
+        """Return each request's candidates, best first; the legs of all requests are one batch query.
+
+        Where points without text crowd out the others, the legs are fetched again, twice as deep.
+        """
+        found: list[list[Candidate]] = [[] for _ in requests]
+        legs = {number: self._legs(request) for number, request in enumerate(requests)}
+        for _ in range(MOST_DOUBLINGS + 1):
+            crowded = {}
+            for (number, queries), answers in zip(legs.items(), self._answered(list(legs.values())), strict=True):
+                depth = requests[number].depth
+                found[number] = self._answers.candidates(depth, answers, self._scope)
+                is_full = any(len(answers[leg]) >= (query.limit or 0) for leg, query in queries.items())
+                if is_full and len(found[number]) < depth:
+                    crowded[number] = {leg: _deeper(query) for leg, query in queries.items()}
+            legs = crowded
+            if not legs:
+                break
+        return found
+
+    def _answered(self, legs: Sequence[Mapping[str, models.QueryRequest]]) -> list[dict[str, list[models.ScoredPoint]]]:
+        """Return the points that each leg of each request finds."""
         queries = [query for per_request in legs for query in per_request.values()]
         if not queries:
-            return [[] for _ in requests]
+            return [{} for _ in legs]
         found = self._run("search", lambda: self._client.query_batch_points(self._name, requests=queries))
         if len(found) != len(queries):
             raise RetrievalError(f"cannot search {self._name}: {len(found)} answers came for {len(queries)} searches")
         answers = iter(found)
-        return [
-            self._answers.candidates(request.depth, {leg: next(answers).points for leg in per_request}, self._scope)
-            for request, per_request in zip(requests, legs, strict=True)
-        ]
+        return [{leg: next(answers).points for leg in per_request} for per_request in legs]
 
     def _run(self, action: str, call: Callable[[], T]) -> T:
         if self._closed.is_set():
@@ -267,6 +284,10 @@ class AttachedCollection:
                 " attach it with read_only=False, or add the passages to a SearchKit of your own"
             )
         return self._writer
+
+
+def _deeper(query: models.QueryRequest) -> models.QueryRequest:
+    return query.model_copy(update={"limit": 2 * (query.limit or 0)})
 
 
 def _canonical(one: PassageId) -> PassageId | None:

@@ -6,12 +6,11 @@ import logging
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from qdrant_client import models
 
 from searchkit.collection.fusion import Fused, Leg, fuse, rank_leg
-from searchkit.collection.layouts import DenseVector, Layout
+from searchkit.collection.layouts import DenseVector, Layout, Payload
 from searchkit.collection.schema import point_id
 from searchkit.collection.scope import Scope
 from searchkit.config import FusionConfig
@@ -62,29 +61,56 @@ class Answers:
             answers: The points that each leg found, best first.
             scope: What the caller may read.
         """
-        if not answers:
-            return []
         payloads = {plain_id(point.id): point.payload or {} for points in answers.values() for point in points}
+        # What cannot be handed out is dropped before the cut, else it would use up the depth.
+        passages = self.readable(payloads, scope)
         # Fusion counts in keys of ours: numbered by id, so that ties fall the same way every time.
-        points = sorted(payloads, key=_by_id)
+        points = sorted(passages, key=_by_id)
         keys = {point: key for key, point in enumerate(points)}
         legs = {leg: self._ranked(leg, found, keys) for leg, found in answers.items()}
-        fused = fuse(list(legs.values()), self.fusion.k, depth, 1)
+        fused = fuse(list(legs.values()), self.fusion.k, depth, 1) if legs else []
         candidates: list[Candidate] = []
-        for one in fused:
+        for rank, one in enumerate(fused, start=1):
             point = points[one.key]
-            passage = self.passage(point, payloads[point])
-            if passage is not None and passage.id is not None and scope.admits(passage.metadata):
-                evidence = self._evidence(len(candidates) + 1, one, legs)
-                window = Window(0, 1, 0, len(passage.text))
-                candidates.append(Candidate(passage.id, passage.text, passage.metadata, window, evidence))
+            passage = passages[point]
+            window = Window(0, 1, 0, len(passage.text))
+            evidence = self._evidence(rank, one, legs)
+            passage_id = point if passage.id is None else passage.id
+            candidates.append(Candidate(passage_id, passage.text, passage.metadata, window, evidence))
         return candidates
+
+    def readable(self, payloads: Mapping[PassageId, Payload], scope: Scope) -> dict[PassageId, Passage]:
+        """Return the passages of points by point, without those outside of ``scope``.
+
+        Points without text are left out with a warning.
+        """
+        readable: dict[PassageId, Passage] = {}
+        textless: list[PassageId] = []
+        layout = self.found.layout
+        for point, payload in payloads.items():
+            text = layout.text_of(payload, point)
+            metadata = layout.metadata_of(payload)
+            if text is None:
+                textless.append(point)
+            elif scope.admits(metadata):
+                readable[point] = Passage(text=text, id=layout.id_of(payload, point), metadata=metadata)
+        if textless:
+            more = f" and {len(textless) - 1} more" if len(textless) > 1 else ""
+            logger.warning(
+                "collection %r: left out point %r%s, without text where a %s layout keeps it",
+                self.name,
+                textless[0],
+                more,
+                layout.name,
+            )
+        return readable
 
     def _ranked(self, leg: str, found: Sequence[models.ScoredPoint], keys: Mapping[PassageId, int]) -> Leg:
         weight = self.fusion.dense_weight if leg == DENSE else self.fusion.sparse_weight
+        known = [point for point in found if plain_id(point.id) in keys]
         # Qdrant returns a distance for these two, lower is better.
         sign = -1.0 if leg == DENSE and self.found.dense.distance in {"Euclid", "Manhattan"} else 1.0
-        return rank_leg([(point_id(keys[plain_id(point.id)]), sign * point.score) for point in found], weight)
+        return rank_leg([(point_id(keys[plain_id(point.id)]), sign * point.score) for point in known], weight)
 
     def _evidence(self, rank: int, fused: Fused, legs: Mapping[str, Leg]) -> RetrievalEvidence:
         dense, sparse = legs.get(DENSE, Leg(0.0)), legs.get(SPARSE, Leg(0.0))
@@ -97,17 +123,6 @@ class Answers:
             sparse_score=sparse.scores.get(fused.key),
             sparse_rank=sparse.ranks.get(fused.key),
         )
-
-    def passage(self, point: PassageId, payload: Mapping[str, Any]) -> Passage | None:
-        """Return the passage of a point; ``None`` and a warning where it has no text."""
-        layout = self.found.layout
-        text = layout.text_of(payload, point)
-        if text is None:
-            logger.warning(
-                "collection %r: point %r has no text where a %s layout keeps it", self.name, point, layout.name
-            )
-            return None
-        return Passage(text=text, id=layout.id_of(payload, point), metadata=layout.metadata_of(payload))
 
 
 def plain_id(point: int | str | uuid.UUID) -> PassageId:

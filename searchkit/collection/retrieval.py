@@ -19,7 +19,7 @@ from searchkit.errors import ConfigError, PayloadError
 from searchkit.stages import Candidate, RetrievalRequest, SparseVector
 from searchkit.types import PassageId, RetrievalEvidence
 
-_MOST_DOUBLINGS = 6
+MOST_DOUBLINGS = 6
 """How often a leg is fetched again, twice as deep, when windows of few passages crowd out the others."""
 
 
@@ -84,7 +84,7 @@ def retrieve(
     searches = [_search(request, native, corpus, manifest, config) for request, native in requests]
     weights = (config.fusion.dense_weight, config.fusion.sparse_weight)
     pending = searches
-    for _ in range(_MOST_DOUBLINGS + 1):
+    for _ in range(MOST_DOUBLINGS + 1):
         _run(backend, pending, weights)
         pending = [search for search in pending if search.is_crowded]
         if not pending:

@@ -435,3 +435,29 @@ def test_nothing_is_deleted_by_a_key_beside_that_attaching_did_not_see(client: Q
             kit.delete(filter={"$not": {"group": "globex"}})
         assert kit.count() == 4
         assert kit.delete(filter={"lang": "de"}) == 1
+
+
+@pytest.mark.parametrize("is_hybrid", [False, True])
+def test_points_without_text_do_not_use_up_the_depth(client: QdrantClient, is_hybrid: bool) -> None:
+    payload, dense, sparse, _ = LAYOUTS["langchain-hybrid" if is_hybrid else "langchain"]
+    write(client, payload, dense, sparse)
+    near = client.retrieve("theirs", [POINTS["hour"]], with_vectors=True)[0].vector
+    empty = {"page_content": "", "metadata": {}}
+    client.upsert("theirs", [models.PointStruct(id=n, vector=near, payload=empty) for n in range(80)])  # type: ignore[arg-type]
+    with attach(client) as kit:
+        expected = [POINTS["hour"], POINTS["wage"]]
+        batch = kit.search_batch([QUESTION, TEXTS["hour"]], top_k=2, candidate_depth=2, rerank=False)
+        assert [len(result) for result in batch] == [2, 2]
+        result = kit.search(TEXTS["hour"], top_k=3, candidate_depth=3, rerank=False)
+        assert [hit.id for hit in result][:2] == expected
+        assert [hit.retrieval.rank for hit in result] == [1, 2, 3]
+        assert result.candidate_count == 3
+
+
+def test_points_without_text_are_reported_in_one_line(client: QdrantClient, caplog: pytest.LogCaptureFixture) -> None:
+    write(client, LAYOUTS["langchain"][0])
+    client.set_payload("theirs", {"page_content": " "}, points=[POINTS["hour"], POINTS["wage"], POINTS["shop"]])
+    with caplog.at_level(logging.WARNING), attach(client) as kit:
+        assert len(kit.search(QUESTION)) == 1
+    assert len(caplog.records) == 1
+    assert "and 2 more, without text" in caplog.text
