@@ -149,11 +149,16 @@ class AttachedCollection:
         return False
 
     def get(self, ids: Sequence[PassageId]) -> list[Passage]:
-        """Return the passages with these ids, in the order asked; unknown ids and points without text are left out."""
-        records = self._records(ids)
+        """Return the passages with these ids, in the order asked; unknown ids and points without text are left out.
+
+        Raises:
+            PayloadError: ``ids`` is not a list of ids.
+        """
+        asked = checked_ids(ids)
+        records = self._records(asked)
         read = {plain_id(record.id): record.payload or {} for record in records}
         known = {passage.id: passage for passage in self._answers.readable(read, self._scope).values()}
-        wanted = ids if self._found.layout.id_key is not None else [_canonical(one) for one in ids]
+        wanted = asked if self._found.layout.id_key is not None else [_canonical(one) for one in asked]
         return [known[one] for one in wanted if one in known]
 
     def whole_texts(self, candidates: Sequence[Candidate]) -> dict[PassageId, str]:

@@ -13,7 +13,7 @@ from qdrant_client import AsyncQdrantClient, QdrantClient, models
 
 from searchkit import Bm25Encoder, SearchKit, SearchKitConfig
 from searchkit.config import FusionConfig
-from searchkit.errors import CollectionError, ConfigError
+from searchkit.errors import CollectionError, ConfigError, PayloadError
 from searchkit.testing import FakeEncoder, FakeReranker
 
 TEXTS = {
@@ -176,6 +176,12 @@ def test_passages_can_be_read_by_id(client: QdrantClient, layout: str) -> None:
         assert [(one.id, one.text, one.metadata) for one in passages] == [
             (identity(name), TEXTS[name], METADATA[name]) for name in ("koch", "wage")
         ]
+
+
+@pytest.mark.parametrize("ids", [[None], [uuid.UUID(int=1)], [1.0], [b"x"], "abc", 5])
+def test_what_is_no_list_of_ids_is_refused(client: QdrantClient, layout: str, ids: Any) -> None:
+    with attach(client) as kit, pytest.raises(PayloadError, match="id"):
+        kit.get(ids)
 
 
 def test_nothing_can_be_written(client: QdrantClient, layout: str) -> None:
