@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from searchkit.collection.metadata import iso_datetime64
 from searchkit.collection.schema import FLAGS, METADATA, WINDOW_INDEX
 from searchkit.errors import ConfigError
 
@@ -211,7 +212,8 @@ def _is_list(value: object) -> bool:
 def _matches(key: _Key, value: Any) -> Condition:
     if not _is_list(value):
         return _any_of(key, [value])
-    return _any_of(key, value.tolist() if isinstance(value, np.ndarray) else list(value))
+    as_python = isinstance(value, np.ndarray) and value.dtype.kind != "M"  # tolist() makes integers of nanoseconds
+    return _any_of(key, value.tolist() if as_python else list(value))
 
 
 def _any_of(key: _Key, values: list[Any]) -> Condition:
@@ -220,7 +222,7 @@ def _any_of(key: _Key, values: list[Any]) -> Condition:
     integers: list[int] = []
     ranges: list[Condition] = []
     for given in values:
-        value = given.item() if isinstance(given, np.generic) else given
+        value = given.item() if isinstance(given, np.generic) and not isinstance(given, np.datetime64) else given
         if isinstance(value, str):
             strings.append(_checked_string(key, value))
         elif isinstance(value, bool):
@@ -278,7 +280,7 @@ def _bound(key: _Key, name: str, given: Any) -> float | datetime:
 
 
 def _from_numpy(value: np.generic[Any]) -> Any:
-    return str(value) if isinstance(value, np.datetime64) else value.item()
+    return iso_datetime64(value) if isinstance(value, np.datetime64) else value.item()
 
 
 def _parsed_datetime(value: str) -> datetime | None:

@@ -21,13 +21,26 @@ _PLAIN = frozenset({bool, type(None)})
 def clean_metadata(raw: Mapping[Any, Any]) -> dict[str, Any]:
     """Return ``raw`` as JSON values of exactly Python's own types; nothing is shared with it.
 
-    Tuples become lists; dates and datetimes ISO strings; enums their value; UUIDs strings; numpy scalars and arrays
-    Python numbers and lists.
+    Tuples become lists; dates, datetimes and datetime64 of any unit ISO strings; enums their value; UUIDs strings;
+    numpy scalars and arrays Python numbers and lists.
 
     Raises:
         PayloadError: A value has no such form; the message names its key.
     """
     return _clean_mapping(raw, "metadata", 0)
+
+
+def iso_datetime64(value: np.datetime64) -> str:
+    """Return the day, or the moment to the second at least: what date filters read.
+
+    numpy writes coarser units shorter, and ``2024-01`` or ``2024-01-01T10`` is no date to any engine.
+    """
+    unit = np.datetime_data(value.dtype)[0]
+    if unit in {"Y", "M", "W"}:
+        value = value.astype("datetime64[D]")
+    elif unit in {"h", "m"}:
+        value = value.astype("datetime64[s]")
+    return str(value)
 
 
 def values_at(metadata: Mapping[str, Any], field: str) -> list[Any]:
@@ -122,7 +135,7 @@ def _from_numpy(value: np.generic[Any], path: str) -> Any:
     if isinstance(value, np.datetime64):
         if np.isnat(value):
             raise PayloadError(f"{path} is NaT; leave it out or store None")
-        return str(value)
+        return iso_datetime64(value)
     converted = value.item()
     return _refuse(value, path) if isinstance(converted, np.generic) else converted
 

@@ -193,6 +193,15 @@ def test_a_filter_applies_to_every_window_of_a_long_passage(filled, search):
     assert search(filled, "word99", filter={"lang": "en"}, mode="sparse") == []
 
 
+@pytest.mark.parametrize("unit", ["Y", "M", "W", "D", "h", "m", "s", "ms", "us", "ns"])
+def test_dates_of_every_unit_of_numpy_are_found_by_date_filters(collection, unit):
+    moment = np.datetime64("2020-01-01T00:00:00").astype(f"datetime64[{unit}]")
+    collection.add([{"id": "a", "text": "first text", "day": moment}])
+    found = [{"gte": "2019-12-25"}, {"lt": "2020-01-02"}, {"gte": moment, "lte": moment}, moment, np.array([moment])]
+    assert [collection.count({"day": chosen}) for chosen in found] == [1, 1, 1, 1, 1]
+    assert collection.count({"day": {"gt": "2020-01-01"}}) == 0
+
+
 def test_filters_follow_an_update(filled):
     filled.add([{"id": "a", "text": "first text", "lang": "de", "public": False}])
     assert (filled.count({"lang": "en"}), filled.count({"public": True}), filled.count({"public": False})) == (0, 0, 2)
