@@ -34,7 +34,7 @@ class SearchKit(KitFace):
         collection: Name of the collection.
         path: Folder of the embedded engine; the collection lies in ``path/collection``. Default ``.searchkit``.
         url: Address of a Qdrant server; excludes ``path`` and ``client``.
-        client: A ``QdrantClient`` of yours, ``":memory:"`` included; it is never closed here.
+        client: A ``QdrantClient`` of yours, ``QdrantClient(":memory:")`` included; it is never closed here.
         api_key: Key for ``url``.
         encoder: Bi-encoder object; default `SentenceEncoder`.
         reranker: Cross-encoder object; default `CrossEncoderReranker` with the shipped model.

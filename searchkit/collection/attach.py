@@ -21,7 +21,7 @@ from searchkit.collection.attached import AttachedCollection
 from searchkit.collection.attached_answers import Attachment
 from searchkit.collection.attached_writing import AttachedWriter
 from searchkit.collection.backends.client_calls import ClientCalls
-from searchkit.collection.backends.client_connection import connect, is_local, lock_of
+from searchkit.collection.backends.client_connection import checked_client, connect, is_local, lock_of
 from searchkit.collection.backends.client_home import MANIFEST_KEY
 from searchkit.collection.layout_detection import detect_layout
 from searchkit.collection.layouts import TEXT_KEYS_OF_TOOLS, DenseVector, choose_dense, choose_sparse
@@ -86,9 +86,7 @@ def _client(client: Any, url: str | None, api_key: str | SecretStr | None, confi
         raise ConfigError("a collection is attached through client= or through url=; pass one of them")
     if url is not None:
         return connect(url, api_key, config)
-    if not isinstance(client, QdrantClient):
-        raise ConfigError(f"client is a qdrant_client.QdrantClient, not {type(client).__name__}; asearch works with it")
-    return client
+    return checked_client(client)
 
 
 class _Examination:

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
-from qdrant_client import QdrantClient
+from qdrant_client import AsyncQdrantClient, QdrantClient
 
 from searchkit.collection.backends.client_transport import BoundedTransport
 from searchkit.config import SearchKitConfig, ServerConfig
@@ -71,6 +71,24 @@ def _grpc_arguments(server: ServerConfig, api_key: SecretStr | None) -> dict[str
         "grpc_options": options,
         "headers": {} if api_key is None else {"api-key": api_key.get_secret_value()},
     }
+
+
+def checked_client(client: Any) -> QdrantClient:
+    """Return the client that a caller gave.
+
+    Raises:
+        ConfigError: It is something else.
+    """
+    if isinstance(client, QdrantClient):
+        return client
+    hint = 'pass one, such as client=QdrantClient(":memory:")'
+    if isinstance(client, AsyncQdrantClient):
+        hint = "SearchKit.asearch works with it"
+    elif client == ":memory:":
+        hint = 'write client=QdrantClient(":memory:")'
+    elif isinstance(client, str):
+        hint = "an address is given as url="
+    raise ConfigError(f"client is a qdrant_client.QdrantClient, not {type(client).__name__}; {hint}")
 
 
 def is_local(client: QdrantClient) -> bool:

@@ -9,14 +9,14 @@ from typing import Any, TypeVar
 from qdrant_client import QdrantClient, models
 
 from searchkit.collection.backends.client_calls import ClientCalls
-from searchkit.collection.backends.client_connection import is_local, lock_of, server_of
+from searchkit.collection.backends.client_connection import checked_client, is_local, lock_of, server_of
 from searchkit.collection.backends.client_errors import MissingCollectionError
 from searchkit.collection.backends.client_kept import kept_by
 from searchkit.collection.backends.kept import Kept
 from searchkit.collection.manifest import Manifest, read_manifest
 from searchkit.collection.notes import Notes, read_notes
 from searchkit.config import SearchKitConfig
-from searchkit.errors import CollectionError, ConfigError, RetrievalTimeoutError
+from searchkit.errors import CollectionError, RetrievalTimeoutError
 
 T = TypeVar("T")
 
@@ -47,11 +47,7 @@ class ClientHome(ABC):
     """
 
     def __init__(self, client: QdrantClient, name: str, config: SearchKitConfig, *, place: str) -> None:
-        if not isinstance(client, QdrantClient):
-            raise ConfigError(
-                f"client is a qdrant_client.QdrantClient, not {type(client).__name__}; SearchKit.asearch works with it"
-            )
-        self._client = client
+        self._client = checked_client(client)
         self._given_name = self._name = name
         self._follows = True
         self._notes = Notes()

@@ -39,9 +39,11 @@ def collection_folder(root: str | Path, name: str) -> CollectionFolder:
     """Return the folder of the collection ``name`` under ``root``; nothing is created.
 
     Raises:
-        ConfigError: The name cannot be that of a folder, or would lead out of ``root``.
+        ConfigError: The name cannot be that of a folder, or would lead out of ``root``; or ``root`` is ":memory:".
         CollectionError: There is something else at that place.
     """
+    if str(root) == ":memory:":  # SQLite's word and qdrant-client's: nobody who writes it wants a folder of that name
+        raise ConfigError('path=":memory:" is no folder; for one in memory pass client=QdrantClient(":memory:")')
     is_bad = name in {"", ".", ".."} or name != name.strip() or not name.isprintable() or len(name) > _MAX_NAME_CHARS
     if is_bad or not _FORBIDDEN.isdisjoint(name):
         raise ConfigError(

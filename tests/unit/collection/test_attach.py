@@ -339,8 +339,22 @@ def test_exactly_one_place_is_needed(client: QdrantClient) -> None:
         SearchKit.attach("theirs", encoder=FakeEncoder())
     with pytest.raises(ConfigError, match="url and client"):
         SearchKit.attach("theirs", client=client, url="http://localhost:6333")
-    with pytest.raises(ConfigError, match="not AsyncQdrantClient"):
-        SearchKit.attach("theirs", client=AsyncQdrantClient(":memory:"))
+
+
+@pytest.mark.parametrize("opened", [SearchKit, SearchKit.attach], ids=["made", "attached"])
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (":memory:", r'not str; write client=QdrantClient\(":memory:"\)$'),
+        ("http://localhost:6333", "not str; an address is given as url=$"),
+        (7, r'not int; pass one, such as client=QdrantClient\(":memory:"\)$'),
+        (AsyncQdrantClient(":memory:"), "not AsyncQdrantClient; SearchKit.asearch works with it$"),
+    ],
+    ids=["memory", "address", "number", "async"],
+)
+def test_what_is_no_client_is_named_with_what_to_write(opened, given, says) -> None:
+    with pytest.raises(ConfigError, match=says):
+        opened("theirs", client=given, encoder=FakeEncoder(), reranker=FakeReranker())
 
 
 def test_a_server_that_is_not_there_is_a_clear_error() -> None:

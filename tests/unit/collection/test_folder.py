@@ -94,6 +94,13 @@ def test_a_name_that_leads_out_or_astray_is_refused(tmp_path, name):
         collection_folder(tmp_path, name)
 
 
+def test_memory_is_no_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=r'no folder; .* pass client=QdrantClient\(":memory:"\)'):
+        SearchKit("things", path=":memory:", encoder=FakeEncoder(), reranker=FakeReranker())
+    assert not list(tmp_path.iterdir())
+
+
 def test_unicode_names_are_fine(tmp_path):
     assert collection_folder(tmp_path, "Handbücher 日本").path == tmp_path / "Handbücher 日本"
 
