@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from searchkit.collection.passages import read_record
 from searchkit.config import IngestConfig
@@ -17,8 +17,9 @@ from searchkit.errors import PayloadError
 from searchkit.types import PassageId
 
 Record = dict[str, Any]
-_TEXT_KINDS = (".txt", ".md")
-KINDS = (*_TEXT_KINDS, ".jsonl", ".csv")
+TEXT_KINDS = (".txt", ".md")
+TABLE_KINDS = (".jsonl", ".csv")
+KINDS = (*TEXT_KINDS, *TABLE_KINDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +29,12 @@ class Problem:
     Attributes:
         place: A file, or ``file:line``.
         reason: Why.
+        extent: What could not be read: one row, or a whole file or folder; "nothing" where it was read and is empty.
     """
 
     place: str
     reason: str
+    extent: Literal["row", "whole", "nothing"] = "row"
 
 
 @dataclass(slots=True)
@@ -61,7 +64,7 @@ def find_files(paths: Iterable[Path]) -> Found:
         elif path.exists():
             _take(found, path)
         else:
-            found.problems.append(Problem(str(path), "there is no such file or folder"))
+            found.problems.append(Problem(str(path), "there is no such file or folder", "whole"))
     found.files = list(dict.fromkeys(found.files))
     return found
 
@@ -74,7 +77,7 @@ def _take(found: Found, path: Path) -> None:
 
 
 def _note(found: Found, error: OSError) -> None:
-    found.problems.append(Problem(str(error.filename), error.strerror or str(error)))
+    found.problems.append(Problem(str(error.filename), error.strerror or str(error), "whole"))
 
 
 def display_path(path: Path) -> str:
@@ -96,6 +99,7 @@ class FilePassages:
 
     Attributes:
         problems: Filled while the passages are iterated.
+        places: Where each passage was found, by its id; filled like ``problems``.
     """
 
     def __init__(self, files: Iterable[Path], *, text_column: str | None = None) -> None:
@@ -103,13 +107,14 @@ class FilePassages:
         self._text_column = text_column or "text"
         self._max_chars = IngestConfig().max_passage_chars
         self.problems: list[Problem] = []
+        self.places: dict[PassageId, str] = {}
 
     def __len__(self) -> int:
         """Return about how many passages there are: one a text file, one a line of a table."""
-        return sum(1 if path.suffix.lower() in _TEXT_KINDS else _line_count(path) for path in self._files)
+        return sum(1 if path.suffix.lower() in TEXT_KINDS else _line_count(path) for path in self._files)
 
     def __iter__(self) -> Iterator[Record]:
-        seen: dict[PassageId, str] = {}
+        seen = self.places
         for path in self._files:
             for place, record in self._read(path):
                 reason = self._fault(record)
@@ -136,16 +141,17 @@ class FilePassages:
         try:
             yield from reader(path, name)
         except UnicodeDecodeError as error:
-            self.problems.append(Problem(name, f"is not UTF-8 text (byte {error.start} of a block): save it as UTF-8"))
+            reason = f"is not UTF-8 text (byte {error.start} of a block): save it as UTF-8"
+            self.problems.append(Problem(name, reason, "whole"))
         except (OSError, csv.Error) as error:
-            self.problems.append(Problem(name, f"cannot be read: {getattr(error, 'strerror', None) or error}"))
+            self.problems.append(Problem(name, f"cannot be read: {getattr(error, 'strerror', None) or error}", "whole"))
 
     def _read_text(self, path: Path, name: str) -> Iterator[tuple[str, Record]]:
         text = path.read_text(encoding="utf-8-sig")
         if text.strip():
             yield name, {"id": name, "text": text, "metadata": {"path": name}}
         else:
-            self.problems.append(Problem(name, "is empty"))
+            self.problems.append(Problem(name, "is empty", "nothing"))
 
     def _read_jsonl(self, path: Path, name: str) -> Iterator[tuple[str, Record]]:
         is_empty = True
@@ -165,7 +171,7 @@ class FilePassages:
                 if record is not None:
                     yield place, record
         if is_empty:
-            self.problems.append(Problem(name, "is empty"))
+            self.problems.append(Problem(name, "is empty", "nothing"))
 
     def _read_csv(self, path: Path, name: str) -> Iterator[tuple[str, Record]]:
         csv.field_size_limit(2**31 - 1)  # the default refuses a text of 128 KiB
@@ -173,12 +179,12 @@ class FilePassages:
             reader = csv.DictReader(file, strict=True)
             columns = reader.fieldnames
             if columns is None:
-                self.problems.append(Problem(name, "is empty"))
+                self.problems.append(Problem(name, "is empty", "nothing"))
                 return
             if self._text_column not in columns:
                 names = ", ".join(map(repr, columns))
                 reason = f"has no column {self._text_column!r}: name one of {names} with --text-column"
-                self.problems.append(Problem(name, reason))
+                self.problems.append(Problem(name, reason, "whole"))
                 return
             for fields in reader:
                 place = f"{name}:{reader.line_num}"
