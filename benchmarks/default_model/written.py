@@ -25,6 +25,7 @@ SECOND_RIGHT_SHARE = 0.5  # of the groups whose query has several right passages
 TRAP_SHARE = 0.4  # of the groups trade a judged wrong passage for one that shares words with the query
 TRAP_RANKS = (8, 30)
 TITLED_SHARE = 0.5  # of the abstracts are read with their title
+MINED_JUDGED = 7  # queries with so many judged passages or more show what a model trained on the others put first
 ASIDE_SHARE = 0.25  # of the queries without criteria get some that ask for nothing
 _DIGITS = 12
 
@@ -99,12 +100,17 @@ def with_traps(queries: Sequence[WrittenQuery], pools: Mapping[str, Sequence[Exa
             yield replace(query, traps=tuple(text for text in texts if text not in judged))
 
 
+def _judged(query: WrittenQuery) -> int:
+    return len(query.right) + len(query.partial) + len(query.wrong)
+
+
 class WrittenGroups:
     """Hands out groups: all queries before any comes twice, each time with another draw of its passages."""
 
     def __init__(self, pools: Mapping[str, Sequence[Example]], folder: Path = FOLDER) -> None:
         queries = with_traps(read_written(pools, folder), pools)
         self._queries = [query for query in queries if len(query.wrong) + len(query.traps) >= GROUP - 1]
+        self._mined = [query for query in self._queries if _judged(query) >= MINED_JUDGED]
         self._title_of = {example.positive: example.query for example in pools.get("arxiv", ())}
 
     def told(self, stories: Mapping[str, str], seed: int) -> list[Group]:
@@ -114,9 +120,9 @@ class WrittenGroups:
         return [self._group(replace(query, criteria=stories[query.text]), draw) for query in asking]
 
     def groups(self, count: int, seed: int) -> list[Group]:
-        """Return ``count`` groups."""
+        """Return ``count`` groups; those on a model's own mistakes come once more, and first."""
         draw = random.Random(seed)
-        order: list[WrittenQuery] = []
+        order = draw.sample(self._mined, len(self._mined))
         while len(order) < count:
             order += draw.sample(self._queries, len(self._queries))
         return [self._group(query, draw) for query in order[:count]]

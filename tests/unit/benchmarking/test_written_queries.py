@@ -19,13 +19,14 @@ def key(query, criteria):
     return f"{query} {criteria}".lower().rstrip(" .?")
 
 
-def test_every_line_is_a_query_with_six_judged_passages():
+def test_every_line_is_a_query_with_at_least_six_judged_passages():
     for row in rows(WRITTEN) + rows(WRITTEN / "held_out"):
         query, _criteria, right, partial, wrong = row
         assert len(query) > 5, row
         assert right, row
         assert all(DIGESTS.fullmatch(part) for part in (right, partial, wrong)), row
-        assert len({*right.split(), *partial.split(), *wrong.split()}) == 6, row
+        judged = [*right.split(), *partial.split(), *wrong.split()]
+        assert len(set(judged)) == len(judged) >= 6, row
 
 
 def test_the_stories_are_told_around_queries_that_are_trained_on():
