@@ -5,13 +5,12 @@ from __future__ import annotations
 import copy
 import math
 import threading
-import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from qdrant_client import QdrantClient, models
 
-from searchkit.collection.attached_answers import DENSE, SPARSE, Answers, Attachment, plain_id
+from searchkit.collection.attached_answers import DENSE, SPARSE, Answers, Attachment, canonical_id, plain_id
 from searchkit.collection.attached_filters import native_filter, rendered, unseen_beside
 from searchkit.collection.attached_writing import AttachedWriter
 from searchkit.collection.backends.base import SCAN_PAGE
@@ -158,7 +157,7 @@ class AttachedCollection:
         records = self._records(asked)
         read = {plain_id(record.id): record.payload or {} for record in records}
         known = {passage.id: passage for passage in self._answers.readable(read, self._scope).values()}
-        wanted = asked if self._found.layout.id_key is not None else [_canonical(one) for one in asked]
+        wanted = asked if self._found.layout.id_key is not None else [canonical_id(one) for one in asked]
         return [known[one] for one in wanted if one in known]
 
     def whole_texts(self, candidates: Sequence[Candidate]) -> dict[PassageId, str]:
@@ -235,7 +234,7 @@ class AttachedCollection:
     def _records(self, ids: Sequence[PassageId]) -> list[models.Record]:
         key = self._found.layout.id_key
         if key is None:
-            points = [one for one in map(_canonical, ids) if one is not None]
+            points = [one for one in map(canonical_id, ids) if one is not None]
             if not points:
                 return []
             return self._run("read", lambda: self._client.retrieve(self._name, points, with_payload=True))
@@ -293,13 +292,3 @@ class AttachedCollection:
 
 def _deeper(query: models.QueryRequest) -> models.QueryRequest:
     return query.model_copy(update={"limit": 2 * (query.limit or 0)})
-
-
-def _canonical(one: PassageId) -> PassageId | None:
-    """Return a point id as Qdrant prints it, so that LangChain's hexadecimal form finds its point as well."""
-    if isinstance(one, int):
-        return one
-    try:
-        return str(uuid.UUID(one))
-    except ValueError:
-        return None

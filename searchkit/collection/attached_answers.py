@@ -130,5 +130,15 @@ def plain_id(point: int | str | uuid.UUID) -> PassageId:
     return str(point) if isinstance(point, uuid.UUID) else point
 
 
+def canonical_id(one: PassageId) -> PassageId | None:
+    """Return a point id as Qdrant prints it, so that LangChain's hexadecimal form finds its point as well."""
+    if isinstance(one, int):
+        return one
+    try:
+        return str(uuid.UUID(one))
+    except ValueError:
+        return None
+
+
 def _by_id(point: PassageId) -> tuple[str, str]:
     return type(point).__name__, str(point).zfill(20)

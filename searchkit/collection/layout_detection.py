@@ -1,7 +1,8 @@
-"""Finding out which tool laid out a collection, from payloads of some of its points. Pure."""
+"""Finding out which tool laid out a collection, from payloads of some of its points. Pure, but for a warning."""
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -19,6 +20,8 @@ from searchkit.collection.layouts import (
 )
 from searchkit.errors import CollectionError
 
+logger = logging.getLogger(__name__)
+
 _SHOWN_FIELDS = 12
 
 
@@ -28,7 +31,7 @@ def detect_layout(
     text_field: str | None = None,
     indexed_paths: Iterable[str] = (),
 ) -> Layout:
-    """Return the layout that every sampled payload has.
+    """Return the layout that every sampled payload has; with ``text_field``, that most of those with this field have.
 
     Args:
         payloads: Payloads of some of the points.
@@ -54,9 +57,10 @@ def detect_layout(
 
 
 def _detected(payloads: Sequence[Payload], dense_names: Sequence[str], text_field: str | None) -> Layout:
-    found = _matching(payloads, dense_names)
+    counts = _counts(payloads, dense_names)
     if text_field is not None:
-        return _named(payloads, found, text_field)
+        return _named(payloads, counts, text_field)
+    found = [layout for layout, count in counts.items() if count == len(payloads)]
     if len(found) == 1:
         return found[0]
     what = f"fits {' and '.join(layout.name for layout in found)}" if found else "is none that searchkit knows"
@@ -66,7 +70,8 @@ def _detected(payloads: Sequence[Payload], dense_names: Sequence[str], text_fiel
     )
 
 
-def _matching(payloads: Sequence[Payload], dense_names: Sequence[str]) -> list[Layout]:
+def _counts(payloads: Sequence[Payload], dense_names: Sequence[str]) -> dict[Layout, int]:
+    """Return how many of the payloads each tool could have written."""
     has_fast_vector = any(name.startswith("fast-") for name in dense_names)
 
     def is_fastembed(payload: Payload) -> bool:
@@ -80,9 +85,9 @@ def _matching(payloads: Sequence[Payload], dense_names: Sequence[str]) -> list[L
         (MCP, lambda payload: _is_nested(MCP, payload)),
         (FASTEMBED, is_fastembed),
     ]
-    found = [layout for layout, fits in rules if all(fits(payload) for payload in payloads)]
+    counts = {layout: sum(map(fits, payloads)) for layout, fits in rules}
     # LlamaIndex lays its users' keys beside its own, so that theirs can look like anything.
-    return found[:1] if LLAMAINDEX in found else found
+    return {LLAMAINDEX: len(payloads)} if counts[LLAMAINDEX] == len(payloads) else counts
 
 
 def _is_nested(layout: Layout, payload: Payload) -> bool:
@@ -94,15 +99,29 @@ def _is_nested(layout: Layout, payload: Payload) -> bool:
     return is_text and (metadata is None or isinstance(metadata, Mapping))
 
 
-def _named(payloads: Sequence[Payload], found: Sequence[Layout], text_field: str) -> Layout:
-    fitting = [layout for layout in found if layout.text_key == text_field]
-    if len(fitting) == 1:
-        return fitting[0]
+def _named(payloads: Sequence[Payload], counts: Mapping[Layout, int], text_field: str) -> Layout:
+    fitting = {layout: count for layout, count in counts.items() if layout.text_key == text_field and count}
+    most = max(fitting.values(), default=0)
+    best = [layout for layout, count in fitting.items() if count == most]
+    # Who adds points without metadata may leave its key out: that makes the others no less the tool's.
+    if len(best) == 1 and 2 * most > sum(text_field in payload for payload in payloads):
+        return best[0]
     if not any(isinstance(payload.get(text_field), str) for payload in payloads):
         raise CollectionError(
             f"text_field={text_field!r} holds no text in {len(payloads)} sampled points; found {_fields(payloads)}. "
             f"Pass text_field= with the field that holds the text{_suggestion(payloads)}"
         )
+    for layout in best:
+        if layout.metadata_root:
+            logger.warning(
+                "text_field=%r is read as a plain layout, though %d of %d sampled points are laid out as %s does; "
+                "filters name their metadata '%s.KEY'",
+                text_field,
+                most,
+                len(payloads),
+                layout.name,
+                layout.metadata_root,
+            )
     return Layout("plain", text_field)
 
 

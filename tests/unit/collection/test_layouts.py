@@ -129,6 +129,30 @@ def test_two_readings_of_one_text_field_are_settled_as_plain() -> None:
     assert (layout.name, layout.metadata_of(payload)["meta"]) == ("plain", {"lang": "en"})
 
 
+def test_a_text_field_chooses_the_tool_that_wrote_most_points_with_it(caplog: pytest.LogCaptureFixture) -> None:
+    whole: dict[str, Any] = {"page_content": "a", "metadata": {"lang": "en"}}
+    bare = {"page_content": "b", "group": "g"}
+    other = {"document": "c", "metadata": None}
+    with pytest.raises(CollectionError, match="text_field='page_content'"):
+        detect_layout([whole, whole, bare], [""])
+    layout = detect_layout([whole, whole, bare, other, other, other], [""], text_field="page_content")
+    assert (layout.name, layout.filter_path("lang")) == ("langchain", "metadata.lang")
+    assert layout.metadata_of(bare) == {"group": "g"}
+    documents = [HAYSTACK, HAYSTACK, {"id": "b", "content": "b"}]
+    assert detect_layout(documents, [""], text_field="content").name == "haystack"
+    assert not caplog.records
+
+
+def test_a_text_field_that_few_points_share_with_a_tool_is_plain_and_says_where_their_metadata_lies(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    payloads = [{"page_content": "a", "metadata": {"lang": "en"}}, {"page_content": "b", "lang": "de"}]
+    layout = detect_layout(payloads, [""], text_field="page_content")
+    assert (layout.name, layout.metadata_of(payloads[0])) == ("plain", {"metadata": {"lang": "en"}})
+    assert "1 of 2 sampled points are laid out as langchain does" in caplog.text
+    assert "'metadata.KEY'" in caplog.text
+
+
 def test_a_text_field_without_text_is_refused() -> None:
     with pytest.raises(CollectionError, match=r"text_field='bdoy' holds no text in 1 .*text_field='body'"):
         detect_layout([{"body": "A wage."}], [""], text_field="bdoy")
