@@ -6,6 +6,7 @@ import copy
 import math
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any, TypeVar
 
 from qdrant_client import QdrantClient, models
@@ -156,7 +157,9 @@ class AttachedCollection:
         asked = checked_ids(ids)
         records = self._records(asked)
         read = {plain_id(record.id): record.payload or {} for record in records}
-        known = {passage.id: passage for passage in self._answers.readable(read, self._scope).values()}
+        readable, textless = self._answers.readable(read, self._scope)
+        self._answers.warn_of(textless)
+        known = {passage.id: passage for passage in readable.values()}
         wanted = asked if self._found.layout.id_key is not None else [canonical_id(one) for one in asked]
         return [known[one] for one in wanted if one in known]
 
@@ -175,18 +178,20 @@ class AttachedCollection:
         Where points without text crowd out the others, the legs are fetched again, twice as deep.
         """
         found: list[list[Candidate]] = [[] for _ in requests]
+        textless: list[list[PassageId]] = [[] for _ in requests]
         legs = {number: self._legs(request) for number, request in enumerate(requests)}
         for _ in range(MOST_DOUBLINGS + 1):
             crowded = {}
             for (number, queries), answers in zip(legs.items(), self._answered(list(legs.values())), strict=True):
                 depth = requests[number].depth
-                found[number] = self._answers.candidates(depth, answers, self._scope)
+                found[number], textless[number] = self._answers.candidates(depth, answers, self._scope)
                 is_full = any(len(answers[leg]) >= (query.limit or 0) for leg, query in queries.items())
                 if is_full and len(found[number]) < depth:
                     crowded[number] = {leg: _deeper(query) for leg, query in queries.items()}
             legs = crowded
             if not legs:
                 break
+        self._answers.warn_of(chain.from_iterable(textless))
         return found
 
     def _answered(self, legs: Sequence[Mapping[str, models.QueryRequest]]) -> list[dict[str, list[models.ScoredPoint]]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from qdrant_client import models
@@ -53,8 +53,8 @@ class Answers:
 
     def candidates(
         self, depth: int, answers: Mapping[str, Sequence[models.ScoredPoint]], scope: Scope
-    ) -> list[Candidate]:
-        """Return the candidates, best first, that lie within ``scope``.
+    ) -> tuple[list[Candidate], list[PassageId]]:
+        """Return the candidates, best first, that lie within ``scope``; and the points without text.
 
         Args:
             depth: How many at most.
@@ -63,7 +63,7 @@ class Answers:
         """
         payloads = {plain_id(point.id): point.payload or {} for points in answers.values() for point in points}
         # What cannot be handed out is dropped before the cut, else it would use up the depth.
-        passages = self.readable(payloads, scope)
+        passages, textless = self.readable(payloads, scope)
         # Fusion counts in keys of ours: numbered by id, so that ties fall the same way every time.
         points = sorted(passages, key=_by_id)
         keys = {point: key for key, point in enumerate(points)}
@@ -77,13 +77,12 @@ class Answers:
             evidence = self._evidence(rank, one, legs)
             passage_id = point if passage.id is None else passage.id
             candidates.append(Candidate(passage_id, passage.text, passage.metadata, window, evidence))
-        return candidates
+        return candidates, textless
 
-    def readable(self, payloads: Mapping[PassageId, Payload], scope: Scope) -> dict[PassageId, Passage]:
-        """Return the passages of points by point, without those outside of ``scope``.
-
-        Points without text are left out with a warning.
-        """
+    def readable(
+        self, payloads: Mapping[PassageId, Payload], scope: Scope
+    ) -> tuple[dict[PassageId, Passage], list[PassageId]]:
+        """Return the passages of points by point, without those outside of ``scope``; and the points without text."""
         readable: dict[PassageId, Passage] = {}
         textless: list[PassageId] = []
         layout = self.found.layout
@@ -94,16 +93,15 @@ class Answers:
                 textless.append(point)
             elif scope.admits(metadata):
                 readable[point] = Passage(text=text, id=layout.id_of(payload, point), metadata=metadata)
-        if textless:
-            more = f" and {len(textless) - 1} more" if len(textless) > 1 else ""
-            logger.warning(
-                "collection %r: left out point %r%s, without text where a %s layout keeps it",
-                self.name,
-                textless[0],
-                more,
-                layout.name,
-            )
-        return readable
+        return readable, textless
+
+    def warn_of(self, textless: Iterable[PassageId]) -> None:
+        """Log in one line that points were left out, if any were."""
+        points = list(dict.fromkeys(textless))
+        if points:
+            more = f" and {len(points) - 1} more" if len(points) > 1 else ""
+            message = "collection %r: left out point %r%s, without text where a %s layout keeps it"
+            logger.warning(message, self.name, points[0], more, self.found.layout.name)
 
     def _ranked(self, leg: str, found: Sequence[models.ScoredPoint], keys: Mapping[PassageId, int]) -> Leg:
         weight = self.fusion.dense_weight if leg == DENSE else self.fusion.sparse_weight

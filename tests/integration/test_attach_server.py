@@ -92,3 +92,14 @@ def test_transient_failures_are_asked_again(server: WireServer) -> None:
         assert kit.count() == 3
         assert kit.add([NEW], show_progress=False).added == 1
         assert server.planned == []
+
+
+def test_a_key_beside_the_metadata_counts_where_an_index_is_on_it(server: WireServer) -> None:
+    client = QdrantClient(url=server.url, check_compatibility=False)
+    client.create_payload_index("theirs", "group", models.PayloadSchemaType.KEYWORD)
+    with attach(server, read_only=False) as kit:  # no point has it yet
+        client.set_payload("theirs", {"group": "acme"}, points=[POINTS[0]])
+        assert [hit.id for hit in kit.search("wages", filter={"group": "acme"})] == [POINTS[0]]
+        assert kit.scoped({"group": "acme"}).count() == 1
+        assert kit.delete(filter={"group": {"not": "acme"}}) == 2
+    client.close()

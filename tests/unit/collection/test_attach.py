@@ -458,7 +458,9 @@ def test_nothing_is_deleted_by_a_key_beside_that_attaching_did_not_see(client: Q
 
 
 @pytest.mark.parametrize("is_hybrid", [False, True])
-def test_points_without_text_do_not_use_up_the_depth(client: QdrantClient, is_hybrid: bool) -> None:
+def test_points_without_text_do_not_use_up_the_depth(
+    client: QdrantClient, is_hybrid: bool, caplog: pytest.LogCaptureFixture
+) -> None:
     payload, dense, sparse, _ = LAYOUTS["langchain-hybrid" if is_hybrid else "langchain"]
     write(client, payload, dense, sparse)
     near = client.retrieve("theirs", [POINTS["hour"]], with_vectors=True)[0].vector
@@ -467,6 +469,7 @@ def test_points_without_text_do_not_use_up_the_depth(client: QdrantClient, is_hy
     with attach(client) as kit:
         batch = kit.search_batch([QUESTION, TEXTS["hour"]], top_k=2, candidate_depth=2, rerank=False)
         assert [len(result) for result in batch] == [2, 2]
+        assert [record.message.count("and 79 more") for record in caplog.records] == [1]
         result = kit.search(TEXTS["hour"], top_k=3, candidate_depth=3, rerank=False)
         assert result[0].id == POINTS["hour"]
         assert [hit.retrieval.rank for hit in result] == [1, 2, 3]
