@@ -44,7 +44,7 @@ def index(
 
     A .txt or .md file is one passage, called by its path. Each line of a .jsonl file and each row of a .csv file is
     one, called by its "id" or else by path:line; the other fields are metadata. Long texts are split into windows by
-    themselves.
+    themselves. Cells of a .csv file are strings; a range, and a number that a program filters by, want .jsonl.
 
     Run it again after a change, from the same working folder, as paths in ids are relative to it: what is the same is
     not encoded again. What the files no longer hold is counted as stale, and deleted with --prune; rows with ids of

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import textwrap
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.text import Text
@@ -12,7 +13,11 @@ from rich.text import Text
 from searchkit.cli.console import Output, visible
 from searchkit.cli.options import ApiKeyOption, EncoderFolderOption, JsonOption, PathOption, UrlOption
 from searchkit.cli.session import Place, Session
+from searchkit.config import FilterFieldType
 from searchkit.types import Hit, SearchResult
+
+if TYPE_CHECKING:
+    from searchkit.kit import SearchKit
 
 EXAMPLE = (
     'Example: searchkit search "run a command with a timeout" --criteria "It must return what the command printed."'
@@ -37,7 +42,11 @@ def search(
     ] = None,
     filters: Annotated[
         list[str] | None,
-        typer.Option("--filter", help="Condition on metadata: key=value, or a JSON object. May be repeated."),
+        typer.Option(
+            "--filter",
+            help="Condition on metadata: key=value, which finds a number, true or false as a string too, or a JSON"
+            " object, whose values find their own type only (cells of .csv files are strings). May be repeated.",
+        ),
     ] = None,
     min_score: Annotated[
         float | None,
@@ -63,6 +72,8 @@ def search(
     session: Session = context.obj
     condition = parse_filters(filters or [])
     with session.open_kit(Place(collection, path, url, api_key, encoder_folder)) as kit:
+        if any(isinstance(value, list) for value in condition.values()):
+            condition = parse_filters(filters or [], _declared(kit))
         result = kit.search(
             query,
             top_k=top_k,
@@ -81,18 +92,33 @@ def search(
         show_result(session.output, result)
 
 
-def parse_filters(texts: list[str]) -> dict[str, Any]:
+def _declared(kit: SearchKit) -> Mapping[str, FilterFieldType]:
+    from searchkit.moving import settings_as_kept
+
+    return settings_as_kept(kit).config.filter_fields
+
+
+_UNDECLARED: Mapping[str, FilterFieldType] = {}
+_TYPED = ("integer", "float", "bool")
+
+
+def parse_filters(texts: list[str], declared: Mapping[str, FilterFieldType] = _UNDECLARED) -> dict[str, Any]:
     """Return the conditions of ``--filter`` as one filter.
 
-    ``year=2020`` compares with the number, ``open=true`` with the boolean, ``lang=en`` and ``year="2020"`` with the
-    string.
+    ``year=2020`` finds the number and the string, ``open=true`` the boolean and the string: cells of a .csv file are
+    strings. ``lang=en`` and ``year="2020"`` find the string only.
+
+    Args:
+        texts: What was given.
+        declared: Kinds of fields that have an index. It holds values of one type, and a server in strict mode refuses
+            to look for others.
 
     Raises:
         typer.BadParameter: One is neither ``key=value`` nor a JSON object, or a key is given twice.
     """
     condition: dict[str, Any] = {}
     for text in texts:
-        one = _json_object(text) if text.lstrip().startswith("{") else _key_value(text)
+        one = _json_object(text) if text.lstrip().startswith("{") else _key_value(text, declared)
         twice = sorted(condition.keys() & one.keys())
         if twice:
             raise typer.BadParameter(f'--filter gives {twice[0]!r} twice; for any of several: {{"key": [1, 2]}}')
@@ -108,18 +134,30 @@ def _json_object(text: str) -> dict[str, Any]:
     return dict(value)
 
 
-def _key_value(text: str) -> dict[str, Any]:
+def _key_value(text: str, declared: Mapping[str, FilterFieldType]) -> dict[str, Any]:
     key, equals, value = text.partition("=")
-    if not equals or not key.strip():
+    key = key.strip()
+    if not equals or not key:
         raise typer.BadParameter(
             f'--filter {text!r}: give key=value, or a JSON object such as {{"year": {{"gte": 2020}}}}'
         )
     try:
         parsed = json.loads(value)
     except ValueError:
-        parsed = value
-    is_scalar = isinstance(parsed, str | int | float | bool)
-    return {key.strip(): parsed if is_scalar else value}
+        return {key: value}
+    if isinstance(parsed, str):
+        return {key: parsed}
+    if not _is_number_or_bool(parsed):
+        return {key: value}
+    kind = declared.get(key)
+    if kind is None:
+        return {key: [parsed, value]}
+    return {key: parsed if kind in _TYPED else value}
+
+
+def _is_number_or_bool(parsed: object) -> bool:
+    """Whether metadata can hold it: neither NaN, nor 1e999, nor an integer of more than 64 bits."""
+    return isinstance(parsed, int | float) and abs(parsed) < 2**63
 
 
 def show_result(output: Output, result: SearchResult) -> None:

@@ -7,10 +7,11 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from searchkit import SearchKit
+from searchkit import SearchKit, SearchKitConfig
 from searchkit.cli.app import create_app
 from searchkit.errors import CollectionError, RerankError
 from searchkit.testing import FakeEncoder, FakeReranker
+from tests.wire.server import WireServer
 
 DOCS = {
     "docs/wages.md": "Hairdressers are paid a yearly wage of 31,000 dollars.",
@@ -96,6 +97,39 @@ def test_rows_become_passages_with_metadata_that_filters(run, working_folder):
     assert sorted(ids("--filter", "open=true")) == [0, 2]
     assert ids("--filter", '{"year": {"gte": 2001}}', "--filter", "open=true") == [2]
     assert ids("--filter", "question=how much") == ["faq.csv:2"]
+
+
+def test_cells_of_a_csv_file_are_found_by_number_and_bool_and_a_declared_field_by_its_type(run, working_folder):
+    (working_folder / "y.csv").write_text("id,text,year,flag\n1,barbers in winter,2020,true\n2,barbers,2021,false\n")
+    (working_folder / "y.jsonl").write_text('{"id": 3, "text": "barbers in spring", "year": 2020, "flag": true}\n')
+    assert run("index", "y.csv", "y.jsonl", "-c", "y").exit_code == 0
+
+    def ids(collection, *filters):
+        options = [option for text in filters for option in ("--filter", text)]
+        return {
+            hit["id"]
+            for hit in json.loads(run("search", "barbers", "-c", collection, "--json", *options).stdout)["hits"]
+        }
+
+    assert ids("y", "year=2020") == {"1", 3}
+    assert ids("y", "flag=true", "year=2020") == {"1", 3}
+    assert ids("y", 'year="2020"') == {"1"}
+    assert ids("y", '{"year": 2020}') == {3}
+    config = SearchKitConfig(filter_fields={"year": "integer", "code": "keyword"})
+    with SearchKit("z", path=".searchkit", encoder=FakeEncoder(), reranker=FakeReranker(), config=config) as kit:
+        kit.add([{"id": n, "text": "barbers", "year": 2020 + n, "code": str(n)} for n in range(2)])
+    assert ids("z", "year=2020", "code=0") == {0}
+    assert "absent" in run("search", "barbers", "-c", "absent", "--filter", "year=2020").stderr
+
+
+def test_a_declared_field_is_found_on_a_server_in_strict_mode(run):
+    config = SearchKitConfig(filter_fields={"year": "integer", "code": "keyword", "open": "bool"})
+    with WireServer(is_strict=True) as server:
+        with SearchKit("z", url=server.url, encoder=FakeEncoder(), reranker=FakeReranker(), config=config) as kit:
+            kit.add([{"id": n, "text": "barbers", "year": 2020, "code": str(n), "open": True} for n in range(2)])
+        filters = ("--filter", "year=2020", "--filter", "code=1", "--filter", "open=true")
+        found = run("search", "barbers", "-c", "z", "--url", server.url, "--json", *filters)
+    assert [hit["id"] for hit in json.loads(found.stdout)["hits"]] == [1], found.stderr
 
 
 def test_nothing_to_index_is_a_failure_that_makes_no_collection(run, places, working_folder):
