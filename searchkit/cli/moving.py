@@ -166,6 +166,7 @@ def rebuild(
                 session.output.show(f"deleted: {', '.join(dropped) or 'nothing, no earlier collection is kept'}")
             return
         if encoder is None and window_tokens is None and overlap_tokens is None:
+            kit.count()  # a name with no collection is the greater mistake, and this says so
             raise ConfigError("nothing would change: give --encoder, --window-tokens or --overlap-tokens")
         report = _reindexed(session, kit, encoder, _windows(window_tokens, overlap_tokens), judged, switch=switch)
     if as_json:

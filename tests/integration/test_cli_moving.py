@@ -139,6 +139,7 @@ def test_wrong_usage_says_what_is_right(handbook):
     assert "--url http://localhost:6333" in run("push", "handbook").stderr
     assert "NAME=KIND" in run("push", "handbook", "--url", "http://x", "--filter-field", "tenant").stderr
     assert "nothing would change" in run("reindex", "handbook").stderr
+    assert "does not exist yet" in run("reindex", "nothing-here").stderr
     missing = run("push", "nothing-here", "--url", "http://127.0.0.1:9")
     assert missing.exit_code == 1
     assert "does not exist" in missing.stderr
