@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, get_args
 
@@ -18,6 +19,8 @@ from searchkit.reranking.profile_fit import (
     split_by_query,
 )
 from searchkit.types import Frozen, Judgment, PassageId, SearchResult
+
+logger = logging.getLogger(__name__)
 
 Judgments = Mapping[str, Mapping[PassageId, float]] | Iterable[Judgment]
 Unjudged = Literal["irrelevant", "ignored"]
@@ -39,7 +42,7 @@ class CalibrationReport(Frozen):
         before: Calibration errors of the former profile on every fourth query; ``None`` where fewer than eight have
             candidates that are judged.
         after: The same queries, of a profile fitted on the others.
-        objection: Why the profile is not to be used: the judgments are too few to measure it, or contradict the model.
+        objection: Why the profile is not to be used: the judgments contradict the model, or say nothing of it.
     """
 
     profile: RerankerProfile
@@ -111,7 +114,9 @@ def calibrate(
     source = f"{len(candidates)} candidates of {len(judgments)} judged queries"
     fitted = fit_profile(candidates, with_blend=with_blend, fitted_on=source)
     before, after = _on_unseen_queries(candidates, former, with_blend=with_blend)
-    unmeasured = _unmeasured(candidates) if after is None else None
+    objection = contradiction(fitted, candidates)
+    if after is None and objection is None:
+        logger.warning("The fit cannot be measured: %s.", _unmeasured(candidates))
     return CalibrationReport(
         profile=fitted.model_copy(update={"criteria_template": former.criteria_template}),
         query_count=len(judgments),
@@ -119,7 +124,7 @@ def calibrate(
         relevant_count=relevant,
         before=before,
         after=after,
-        objection=unmeasured or contradiction(fitted, candidates),
+        objection=objection,
     )
 
 

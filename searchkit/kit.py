@@ -186,7 +186,7 @@ class SearchKit(KitFace):
         Args:
             judgments: ``{query: {passage id: relevance}}``, or `searchkit.types.Judgment` objects, which can carry
                 criteria. Some fifty queries are a good number, also such that have no relevant passage;
-                fewer than eight are not enough.
+                a fit on fewer than eight is used, but cannot be measured, and a warning says so.
             candidate_depth: Candidates a query; use the depth that you search with.
             unjudged: What a candidate without a judgment counts as: "irrelevant" fits judgments that list everything
                 relevant, "ignored" fits judgments of single passages, such as clicks.
@@ -199,7 +199,7 @@ class SearchKit(KitFace):
 
         Raises:
             ConfigError: A judgment is not understood, no candidate or every candidate is relevant, or, with ``apply``,
-                the judgments are too few or contradict the model; the former profile stays in use.
+                the judgments contradict the model; the former profile stays in use.
             RerankError: Stage 2 failed.
         """
         judged = checked_judgments(judgments, unjudged)
