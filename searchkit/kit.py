@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
-
-from pydantic import SecretStr
 
 from searchkit.calibrating import CalibrationReport, Judgments, Unjudged, calibrate, checked_judgments
 from searchkit.collection import open_collection
@@ -16,11 +13,12 @@ from searchkit.config import SearchKitConfig
 from searchkit.encoding import Bm25Encoder, SentenceEncoder
 from searchkit.errors import ConfigError, RerankError
 from searchkit.face import KitFace
+from searchkit.kit_arguments import check_objects, check_place, hidden_key
 from searchkit.parts import wired
 from searchkit.request import checked_request, checked_text
 from searchkit.reranking import CrossEncoderReranker
 from searchkit.scoped import ScopedKit
-from searchkit.stages import Encoder, Reranker, TokenReader
+from searchkit.stages import Encoder, Reranker, SparseEncoder, TokenReader
 
 DEFAULT_PATH = ".searchkit"
 
@@ -37,6 +35,7 @@ class SearchKit(KitFace):
         client: A ``QdrantClient`` of yours, ``QdrantClient(":memory:")`` included; it is never closed here.
         api_key: Key for ``url``.
         encoder: Bi-encoder object; default `SentenceEncoder`.
+        sparse_encoder: BM25 object; default `Bm25Encoder` for English, as in ``Bm25Encoder("german")`` for another.
         reranker: Cross-encoder object; default `CrossEncoderReranker` with the shipped model.
         config: All other settings.
 
@@ -54,14 +53,15 @@ class SearchKit(KitFace):
         client: Any = None,
         api_key: str | None = None,
         encoder: Encoder | None = None,
+        sparse_encoder: SparseEncoder | None = None,
         reranker: Reranker | None = None,
         config: SearchKitConfig | None = None,
     ) -> None:
-        key, api_key = _hidden(api_key), None
-        _check_place(path, url, client, key)
-        _check_objects(encoder, reranker, config)
+        key, api_key = hidden_key(api_key), None
+        check_place(path, url, client, key)
+        check_objects(encoder, sparse_encoder, reranker, config)
         settings = config or SearchKitConfig()
-        dense, sparse = encoder or SentenceEncoder(), Bm25Encoder()
+        dense, sparse = encoder or SentenceEncoder(), sparse_encoder or Bm25Encoder()
         model = reranker or CrossEncoderReranker()
         opened = open_collection(
             collection,
@@ -87,6 +87,7 @@ class SearchKit(KitFace):
         text_field: str | None = None,
         vector: str | None = None,
         encoder: Encoder | None = None,
+        sparse_encoder: SparseEncoder | None = None,
         reranker: Reranker | None = None,
         config: SearchKitConfig | None = None,
         check_encoder: bool = True,
@@ -109,6 +110,7 @@ class SearchKit(KitFace):
             text_field: Payload field of the text, where it cannot be detected.
             vector: Name of the dense vector, where it cannot be detected.
             encoder: The bi-encoder that wrote the dense vectors; default `SentenceEncoder`.
+            sparse_encoder: The BM25 that wrote the sparse vectors, if there are any; default `Bm25Encoder` for English.
             reranker: Cross-encoder object; default `CrossEncoderReranker` with the shipped model.
             config: All other settings.
             check_encoder: Whether some texts are encoded again, to refuse an encoder that wrote other vectors.
@@ -121,11 +123,11 @@ class SearchKit(KitFace):
         """
         from searchkit.collection.attach import attach_collection  # loads qdrant-client, which most kits never need
 
-        key, api_key = _hidden(api_key), None
-        _check_place(None, url, client, key)
-        _check_objects(encoder, reranker, config)
+        key, api_key = hidden_key(api_key), None
+        check_place(None, url, client, key)
+        check_objects(encoder, sparse_encoder, reranker, config)
         settings = config or SearchKitConfig()
-        dense, sparse = encoder or SentenceEncoder(), Bm25Encoder()
+        dense, sparse = encoder or SentenceEncoder(), sparse_encoder or Bm25Encoder()
         attached = attach_collection(
             collection,
             client=client,
@@ -262,39 +264,3 @@ class SearchKit(KitFace):
         self._parts.pipeline.close()
         self._parts.threads.shutdown()
         self._parts.collection.close()
-
-
-def _hidden(api_key: str | None) -> SecretStr | None:
-    """Return the key in a form that no frame, repr or dump shows."""
-    if api_key is not None and not isinstance(api_key, str):
-        raise ConfigError(f"api_key is a string, not {type(api_key).__name__}")
-    if api_key is not None and not (api_key.isascii() and api_key.isprintable() and api_key == api_key.strip()):
-        raise ConfigError(
-            "api_key holds characters that no request can carry, perhaps the line break of a file: strip it"
-        )
-    return None if api_key is None else SecretStr(api_key)
-
-
-def _check_place(path: object, url: object, client: object, api_key: object) -> None:
-    given = [name for name, value in (("path", path), ("url", url), ("client", client)) if value is not None]
-    if len(given) > 1:
-        raise ConfigError(f"{' and '.join(given)} were given: a collection lies in one place; pass one of them")
-    if path is not None and (not isinstance(path, str | os.PathLike) or isinstance(os.fspath(path), bytes)):
-        raise ConfigError(f"path is a folder's name, not {type(path).__name__}")
-    if path is not None and (not os.fspath(path) or "\x00" in str(os.fspath(path))):
-        raise ConfigError(f"path={os.fspath(path)!r} is no folder's name; the working directory is '.'")
-    if url is not None and (not isinstance(url, str) or not url.strip()):
-        raise ConfigError(f"url={url!r} is no address; write http://host:6333")
-    if api_key is not None and url is None:
-        raise ConfigError("api_key was given without url: only a server asks for a key; pass url= as well")
-
-
-def _check_objects(encoder: object, reranker: object, config: object) -> None:
-    wanted = (
-        ("encoder", encoder, Encoder, 'SentenceEncoder("BAAI/bge-small-en-v1.5")'),
-        ("reranker", reranker, Reranker, 'CrossEncoderReranker("cross-encoder/ms-marco-MiniLM-L6-v2")'),
-        ("config", config, SearchKitConfig, "SearchKitConfig(windows=WindowConfig(max_tokens=128))"),
-    )
-    for name, value, kind, example in wanted:
-        if value is not None and (isinstance(value, type) or not isinstance(value, kind)):
-            raise ConfigError(f"{name}={value!r:.80} is no {kind.__name__}: pass an object such as {example}")

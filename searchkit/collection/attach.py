@@ -133,7 +133,10 @@ class _Examination:
             check_dense(self._name, dense, self._stored, self._encoder)
         if sparse_name is not None and not is_bm25(sparse_name, self._stored, self._sparse_encoder):
             logger.warning(
-                "collection %r: its sparse vector %r is not BM25 and is not searched", self._name, sparse_name
+                "collection %r: its sparse vector %r is not BM25 of sparse_encoder= (%s) and is not searched",
+                self._name,
+                sparse_name,
+                self._sparse_encoder.fingerprint().model,
             )
             sparse_name = None
         return Attachment(layout, dense, sparse_name)
@@ -163,8 +166,8 @@ class _Examination:
         ):
             raise CollectionError(
                 f"cannot write to {self._name!r}: its sparse vector {found.sparse_name!r} is BM25 of another language "
-                "or other settings than ours, and points written now would rank unlike the others; write with the "
-                "tool that owns it, or leave read_only=True to search"
+                "or other settings than ours, and points written now would rank unlike the others; pass it as "
+                "sparse_encoder=, write with the tool that owns it, or leave read_only=True to search"
             )
         if self._check_encoder:
             check_dense_writing(self._name, found.dense, found.layout, self._stored, self._encoder)

@@ -116,7 +116,10 @@ def read_manifest(stored: object, location: str) -> Manifest:
 
 
 _ENCODER_FIX = "open it with the encoder it was made with, or add the passages to a new collection"
-_LEXICAL_FIX = "open it with the BM25 settings it was made with, or add the passages to a new collection"
+_LEXICAL_FIX = (
+    'open it with the one it was made with, as in sparse_encoder=Bm25Encoder("german"), or add the passages to a '
+    "new collection"
+)
 _CONFIG_FIX = "set SearchKitConfig to the stored value, or add the passages to a new collection"
 
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 from searchkit.config import SearchKitConfig, WindowConfig
-from searchkit.encoding import FastEmbedEncoder, SentenceEncoder
+from searchkit.encoding import Bm25Encoder, FastEmbedEncoder, SentenceEncoder
 from searchkit.errors import CollectionError, ConfigError, EncodingError
 from searchkit.kit import SearchKit
 from searchkit.moving.places import Location, stored_manifest
-from searchkit.stages import Encoder, EncoderFingerprint, Reranker
+from searchkit.stages import Encoder, EncoderFingerprint, Reranker, SparseEncoder
 
 
 def open_as_made(place: Location, *, encoder_folder: str | None = None, reranker: Reranker | None = None) -> SearchKit:
-    """Return a kit with the windows and the encoder that the collection was made with; the defaults for a new one.
+    """Return a kit with the windows and the encoders that the collection was made with; the defaults for a new one.
 
     For programs that are told a collection and nothing else, as the command line is. An encoder is found by the name
-    that the manifest has; the manifest's hash then says whether it is the same one.
+    that the manifest has, BM25 by its language; the manifest's hash then says whether it is the same one.
 
     Args:
         place: Where the collection is, or will be.
@@ -30,16 +30,21 @@ def open_as_made(place: Location, *, encoder_folder: str | None = None, reranker
     manifest = stored_manifest(place, SearchKitConfig())
     if manifest is None:
         encoder = None if encoder_folder is None else SentenceEncoder(Path(encoder_folder))
-        return _open(place, encoder, reranker, None)
+        return _open(place, encoder, None, reranker, None)
     windows = WindowConfig(max_tokens=manifest.window_tokens, overlap_tokens=manifest.overlap_tokens)
     config = SearchKitConfig(
         windows=windows, vector_name=manifest.dense_vector, sparse_vector_name=manifest.sparse_vector
     )
-    return _open(place, _encoder_of(manifest.encoder, place.collection, encoder_folder), reranker, config)
+    made_with = _encoder_of(manifest.encoder, place.collection, encoder_folder)
+    return _open(place, made_with, _sparse_encoder_of(manifest.sparse_encoder, place.collection), reranker, config)
 
 
 def _open(
-    place: Location, encoder: Encoder | None, reranker: Reranker | None, config: SearchKitConfig | None
+    place: Location,
+    encoder: Encoder | None,
+    sparse_encoder: SparseEncoder | None,
+    reranker: Reranker | None,
+    config: SearchKitConfig | None,
 ) -> SearchKit:
     return SearchKit(
         place.collection,
@@ -48,6 +53,7 @@ def _open(
         client=place.client,
         api_key=place.api_key,
         encoder=encoder,
+        sparse_encoder=sparse_encoder,
         reranker=reranker,
         config=config,
     )
@@ -76,4 +82,20 @@ def _named_encoder(made_with: EncoderFingerprint, collection: str, model: str | 
     raise CollectionError(
         f"{collection!r} was made with {made_with.model!r}, an encoder of the kind {made_with.kind!r}, which cannot be "
         "found by its name; open it in Python with SearchKit(..., encoder=...)"
+    )
+
+
+def _sparse_encoder_of(made_with: EncoderFingerprint, collection: str) -> SparseEncoder:
+    try:
+        if made_with.kind == "bm25":
+            return Bm25Encoder(made_with.model.removeprefix("bm25-"))
+    except ConfigError as error:
+        raise _unknown_sparse_encoder(made_with, collection) from error
+    raise _unknown_sparse_encoder(made_with, collection)
+
+
+def _unknown_sparse_encoder(made_with: EncoderFingerprint, collection: str) -> CollectionError:
+    return CollectionError(
+        f"{collection!r} was made with {made_with.model!r}, a sparse encoder of the kind {made_with.kind!r}, which "
+        "cannot be found by its name; open it in Python with SearchKit(..., sparse_encoder=...)"
     )

@@ -7,9 +7,9 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from searchkit import SearchKit, SearchKitConfig
+from searchkit import Bm25Encoder, SearchKit, SearchKitConfig
 from searchkit.cli.app import create_app
-from searchkit.testing import FakeEncoder, FakeReranker, FakeSparseEncoder
+from searchkit.testing import FakeEncoder, FakeReranker
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +24,7 @@ def collection(tmp_path, monkeypatch):
 
 
 def run(*arguments):
-    app = create_app(make_encoders=lambda: (FakeEncoder(), FakeSparseEncoder()))
+    app = create_app(make_encoders=lambda: (FakeEncoder(), Bm25Encoder()))
     return CliRunner().invoke(app, ["doctor", *arguments])
 
 

@@ -152,7 +152,7 @@ class FolderDoctor:
             return None
         manifest = manifest_of(*encoders, self._config)
         try:
-            return manifest if agrees_with(folder, engine, manifest, encoders[0]) else None
+            return manifest if agrees_with(folder, engine, manifest, *encoders) else None
         except RetrievalError:
             return None
 

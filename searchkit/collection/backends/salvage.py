@@ -219,6 +219,12 @@ def _restore_vectors(
             f"vectors are in doubt, and the encoder at hand ({encoder.fingerprint().model}) is not the one they were "
             f"made with ({manifest.encoder.model})"
         )
+    lexical = encoders[1].fingerprint()
+    if lexical.weight_hash != manifest.sparse_encoder.weight_hash:
+        raise CollectionError(
+            f"vectors are in doubt, and the sparse encoder at hand ({lexical.model}) is not the one they were made "
+            f"with ({manifest.sparse_encoder.model}); searchkit.collection.doctor.examine takes it in encoders="
+        )
     wanted = None if doubt.dense or doubt.sparse else set(evidence.bad_vectors)
     for records in _pages(engine):
         chosen = [record for record in records if wanted is None or integer_of(record.id) in wanted]
@@ -241,8 +247,10 @@ def _encoded(
     return points
 
 
-def agrees_with(folder: CollectionFolder, engine: str, manifest: Manifest, encoder: Encoder) -> bool:
-    """Whether an encoder makes the vectors that a store holds, judged by a sample.
+def agrees_with(
+    folder: CollectionFolder, engine: str, manifest: Manifest, encoder: Encoder, sparse_encoder: SparseEncoder
+) -> bool:
+    """Whether both encoders make the vectors that a store holds, judged by a sample.
 
     Raises:
         RetrievalError: The engine cannot load it.
@@ -258,6 +266,10 @@ def agrees_with(folder: CollectionFolder, engine: str, manifest: Manifest, encod
     vectors = [record.vector.get(manifest.dense_vector) for record in records if isinstance(record.vector, dict)]
     texts = [str((record.payload or {}).get(TEXT, "")) for record in records]
     if not records or any(not isinstance(one, list) or len(one) != manifest.encoder.dimension for one in vectors):
+        return False
+    words = [record.vector.get(manifest.sparse_vector) for record in records if isinstance(record.vector, dict)]
+    terms = [set(one.indices) if isinstance(one, edge.SparseVector) else set() for one in words]
+    if terms != [set(one.indices) for one in passage_words(sparse_encoder, texts)]:
         return False
     stored = np.asarray(vectors, dtype=np.float32)
     made = passage_vectors(encoder, texts, manifest.encoder)

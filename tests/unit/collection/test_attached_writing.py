@@ -202,6 +202,19 @@ def test_bm25_of_other_settings_is_searched_and_not_written(
         attach(client)
 
 
+def test_bm25_of_other_settings_is_written_by_the_object_that_has_them(
+    client: QdrantClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.unit.collection import test_attach
+
+    theirs = Bm25Encoder("german", average_length=20.0)
+    monkeypatch.setattr(test_attach, "Bm25Encoder", lambda: theirs)
+    write(client, LAYOUTS["langchain"][0], "", "langchain-sparse")
+    with attach(client, sparse_encoder=theirs) as kit:
+        kit.add([{"id": NEW_ID, "text": "Die Häuser der Städte"}], show_progress=False)
+        assert [hit.id for hit in kit.search("Haus", mode="sparse", rerank=False)] == [NEW_ID]
+
+
 @pytest.mark.parametrize("is_multi", [False, True])
 def test_a_further_dense_vector_stops_writing(client: QdrantClient, is_multi: bool) -> None:
     many = models.MultiVectorConfig(comparator=models.MultiVectorComparator.MAX_SIM) if is_multi else None

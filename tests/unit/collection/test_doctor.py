@@ -18,6 +18,7 @@ from searchkit.collection.doctor import examine
 from searchkit.collection.notes import Notes
 from searchkit.collection.schema import passage_key, point_id, uuid_text
 from searchkit.config import SearchKitConfig
+from searchkit.encoding import Bm25Encoder
 from searchkit.errors import CollectionError, ConfigError
 from searchkit.testing import FakeEncoder, FakeSparseEncoder
 
@@ -155,6 +156,8 @@ def test_a_lost_manifest_is_made_anew_if_the_encoder_at_hand_makes_the_stored_ve
     assert doctor(filled.parent, repair=True).state == "damaged"
     another = lambda: (Reversed(16, max_tokens=34), FakeSparseEncoder())  # noqa: E731
     assert doctor(filled.parent, repair=True, encoders=another).state == "damaged"
+    other_words = lambda: (FakeEncoder(16, max_tokens=34), Bm25Encoder())  # noqa: E731
+    assert doctor(filled.parent, repair=True, encoders=other_words).state == "damaged"
     assert "wrote searchkit.json anew" in doctor(filled.parent, repair=True, encoders=encoders).repaired
     assert load_checked((filled / "searchkit.json").read_text()) == before
     collection = open_things(filled.parent)
@@ -172,6 +175,8 @@ def test_a_spoilt_vector_is_encoded_again(filled):
     assert doctor(filled.parent, encoders=encoders).state == "repairable"
     other = doctor(filled.parent, repair=True, encoders=lambda: (FakeEncoder(16, name="other"), FakeSparseEncoder()))
     assert "is not the one they were made with" in " ".join(finding.text for finding in other.findings)
+    other = doctor(filled.parent, repair=True, encoders=lambda: (FakeEncoder(16, max_tokens=34), Bm25Encoder()))
+    assert "sparse encoder at hand (bm25-english) is not" in " ".join(finding.text for finding in other.findings)
     repaired = doctor(filled.parent, repair=True, encoders=encoders)
     assert (repaired.state, repaired.lost, repaired.lost_count) == ("healthy", (), 0)
     collection = open_things(filled.parent)
