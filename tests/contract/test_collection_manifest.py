@@ -58,7 +58,7 @@ def test_the_same_weights_under_another_name_open_it(made):
         ({"encoder": Renamed(tokenizer_hash="t")}, "encoder tokenizer_hash '', but is opened with 't'"),
         ({"encoder": Renamed(passage_prompt="passage: ")}, "encoder passage_prompt '', but is opened with 'passage: '"),
         ({"encoder": Renamed(query_prompt="query: ")}, "encoder query_prompt"),
-        ({"sparse_encoder": OtherSparse()}, "the sparse encoder .*BM25 settings"),
+        ({"sparse_encoder": OtherSparse()}, "the sparse encoder .*sparse_encoder="),
         ({"windows": {"overlap_tokens": 5}}, "windows.overlap_tokens 4, but is opened with 5.*SearchKitConfig"),
         ({"windows": {"overlap_tokens": 4, "max_tokens": 20}}, "windows.max_tokens 32, but is opened with 20"),
         ({"vector_name": "other"}, "vector_name 'dense', but is opened with 'other'"),
