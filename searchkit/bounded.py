@@ -73,6 +73,8 @@ class BoundedThreads:
 
     def stop(self) -> None:
         """End the threads without work now, and the others when theirs is done; work that still comes is done."""
+        if self._process != os.getpid():  # a forked child has none of them, and the lock may be held for ever
+            return
         with self._lock:
             self._is_stopped = True
             idle, self._idle = self._idle, []

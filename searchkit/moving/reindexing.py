@@ -173,17 +173,12 @@ def _successor(old: Collection, encoder: Encoder | None, config: SearchKitConfig
         if name == old.backend.name:
             continue
         if stored is not None:
-            is_unfinished = backend.notes().unfinished == purpose
-            if not is_unfinished and backend.notes().previous != old.backend.name:
+            if backend.notes().unfinished != purpose and backend.notes().previous != old.backend.name:
                 continue
             other = _difference(stored, manifest_of(encoder or old.encoder, old.sparse_encoder, settings), backend)
-            if other and not is_unfinished:  # whole, and perhaps opened by its own name
+            if other:  # a rejected trial, or one that another process builds at this moment: nothing tells which
                 _log.info("left alone, as this reindexing makes another collection: %s", other)
                 continue
-            if other:
-                _log.info("deleted, as nobody can open it and this reindexing makes another collection: %s", other)
-                backend.drop()
-                backend = old.backend.sibling(name, settings)
         return collection_beside(old, backend, encoder, config, purpose)
     raise AssertionError("numbers do not end")
 

@@ -178,15 +178,16 @@ def test_a_switch_can_wait_until_the_new_collection_was_looked_at(old, open_kit)
     assert [one.id for one in new.get(["late", 3])] == ["late"]
 
 
-def test_a_trial_that_was_rejected_makes_room_for_another(old, open_kit, caplog):
+def test_beside_a_trial_that_was_rejected_another_is_built(old, open_kit, caplog):
     reindex(old, encoder=NEW, switch=False)
     other = FakeEncoder(24, max_tokens=40, name="other")
     with caplog.at_level(logging.INFO, logger="searchkit"):
         report = reindex(old, encoder=other, switch=False)
-    assert (report.built, report.encoded, report.passages) == ("handbook-2", 61, 61)
-    said = [record.getMessage() for record in caplog.records if record.getMessage().startswith("deleted, as")]
+    assert (report.built, report.encoded, report.passages) == ("handbook-3", 61, 61)
+    said = [record.getMessage() for record in caplog.records if record.getMessage().startswith("left alone, as")]
     assert len(said) == 1
     assert "was made with encoder dimension 48, but is opened with 24" in said[0]
+    assert reindex(old, encoder=NEW, switch=False).encoded == 0  # the first is whole, as before
     assert reindex(old, encoder=other).encoded == 0
     assert open_kit(other).count() == 61
 

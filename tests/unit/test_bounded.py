@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextvars
 import os
+import signal
 import threading
 import time
 import weakref
@@ -135,3 +136,18 @@ def test_join_waits_for_what_is_running_and_no_longer_than_asked():
     started = time.monotonic()
     threads.join(PATIENCE_S)
     assert time.monotonic() - started < PATIENCE_S / 2
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork.*:DeprecationWarning")
+def test_a_forked_child_stops_without_the_lock_that_another_thread_of_the_parent_holds():
+    threads = BoundedThreads()
+    with threads._lock:
+        child = os.fork()
+        if child == 0:
+            signal.alarm(int(PATIENCE_S))
+            threads.stop()
+            threads.join(PATIENCE_S)
+            os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
