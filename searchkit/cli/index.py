@@ -30,10 +30,6 @@ def index(
         str | None,
         typer.Option(help="Column or field that holds the text in .csv and .jsonl.", show_default="text"),
     ] = None,
-    prune: Annotated[
-        bool,
-        typer.Option("--prune", help="Delete what is stale. Only from the working folder that all was indexed from."),
-    ] = False,
     path: PathOption = None,
     url: UrlOption = None,
     api_key: ApiKeyOption = None,
@@ -47,8 +43,7 @@ def index(
     themselves. Cells of a .csv file are strings; a range, and a number that a program filters by, want .jsonl.
 
     Run it again after a change, from the same working folder, as paths in ids are relative to it: what is the same is
-    not encoded again. What the files no longer hold is counted as stale, and deleted with --prune; rows with ids of
-    their own never are, as a program may have written them.
+    not encoded again. What the files no longer hold stays findable: it is named, for you to delete.
     """
     session: Session = context.obj
     found = find_files(paths)
@@ -56,7 +51,7 @@ def index(
     done = _Done(AddReport())
     if found.files:
         with session.open_kit(Place(collection, path, url, api_key, encoder_folder)) as kit:
-            done = _write(kit, paths, found, passages, prune=prune)
+            done = _write(kit, paths, found, passages)
             if kit.is_optimizing:
                 session.output.note("building the index of the vectors; stopping here costs speed, not passages")
                 kit.optimize()
@@ -82,20 +77,18 @@ class _Done:
         report: What became of the passages that were read.
         count: Passages in the collection; ``None`` where nothing was written.
         left: What the files no longer hold; ``None`` where that cannot be told, as not every file could be read.
-        pruned: How many stale passages were deleted; ``None`` where that was not asked for.
     """
 
     report: AddReport
     count: int | None = None
     left: Leftovers | None = None
-    pruned: int | None = None
 
 
-def _write(kit: SearchKit, paths: list[Path], found: Found, passages: FilePassages, *, prune: bool) -> _Done:
+def _write(kit: SearchKit, paths: list[Path], found: Found, passages: FilePassages) -> _Done:
     from searchkit.cli.stale import Leftovers, find_leftovers
     from searchkit.collection.collection import Collection
 
-    done = _Done(kit.add(passages), pruned=0 if prune else None)
+    done = _Done(kit.add(passages))
     report, collection = done.report, kit.parts.collection
     if not _usable(report):
         return done
@@ -107,9 +100,6 @@ def _write(kit: SearchKit, paths: list[Path], found: Found, passages: FilePassag
     if isinstance(collection, Collection) and done.count != report.added + report.updated + report.unchanged:
         is_first_time = not report.updated + report.unchanged
         done.left = find_leftovers(collection, paths, found, passages, is_first_time=is_first_time)
-        if prune and done.left.stale:
-            done.pruned = collection.delete_passages(list(done.left.stale.values()))
-            done.count = kit.count()
     return done
 
 
@@ -121,7 +111,6 @@ def _describe(session: Session, collection: str, done: _Done) -> None:
     report = done.report
     session.output.show(
         f"{report.added} added, {report.updated} updated, {report.unchanged} unchanged"
-        + (f", {done.pruned} stale deleted" if done.pruned else "")
         + f" in {report.seconds:.1f} s"
         + ("" if done.count is None else f"; {collection} holds {done.count} passages")
     )
@@ -134,11 +123,9 @@ def _describe(session: Session, collection: str, done: _Done) -> None:
 def _describe_leftovers(session: Session, done: _Done) -> None:
     left = done.left
     if left is None:
-        if done.pruned is not None:
-            session.output.note("nothing was deleted, as not everything could be read", style="yellow")
         return
-    if left.stale and done.pruned is None:
-        what = f"stale: {_some(left.stale)}, which the files no longer hold; delete with --prune"
+    if left.stale:
+        what = f"stale: {_some(left.stale)}, which the files no longer hold; --json names all, SearchKit.delete deletes"
         session.output.note(what, style="yellow")
     if left.unsure:
         what = f"left alone: {_some(left.unsure)}, which the files no longer hold, but which have ids of their own"
@@ -159,8 +146,7 @@ def _summary(collection: str, done: _Done, problems: list[Problem], found: Found
         "collection": collection,
         "count": done.count,
         **done.report.model_dump(mode="json"),
-        "stale": None if left is None else list(left.stale),
-        "pruned": done.pruned or 0,
+        "stale": None if left is None else left.stale,
         "own_ids_left": None if left is None else left.unsure,
         "elsewhere": None if left is None else left.elsewhere,
         "problems": [{"place": problem.place, "reason": problem.reason} for problem in problems],

@@ -1,8 +1,8 @@
 """What `searchkit index` wrote earlier and what files no longer hold: lines and files that are gone since.
 
-Ids are all there is to go by. A passage is taken for one of ours only if its id is the one that a text file, or a line
-without an id of its own, gets from the path in its metadata. Rows with ids of their own are counted and left alone: a
-program may have written them just as well.
+Ids are all there is to go by: a passage is taken for one of ours if its id is the one that a text file, or a line
+without an id of its own, gets from the path in its metadata. A program or a row can have such an id too, so that what is
+stale is named and never deleted here. Rows with other ids are counted apart.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ class Leftovers:
     """What the collection holds of the indexed paths, and the files do not.
 
     Attributes:
-        stale: Passages that this command wrote from a line or file that is gone: first points by id.
+        stale: Ids of passages that this command seems to have written from a line or file that is gone.
         unsure: Ids of passages whose metadata names such a file, with ids that do not tell who wrote them.
         elsewhere: Ids of passages of the same files under other names, as another working folder gives them.
     """
 
-    stale: dict[PassageId, int] = field(default_factory=dict)
+    stale: list[PassageId] = field(default_factory=list)
     unsure: list[PassageId] = field(default_factory=list)
     elsewhere: list[PassageId] = field(default_factory=list)
 
@@ -63,7 +63,7 @@ def find_leftovers(
             left.elsewhere += [passage_id] if is_ours else []
         elif names.hold(name):
             if is_ours:
-                left.stale[passage_id] = point
+                left.stale.append(passage_id)
             elif name.lower().endswith(TABLE_KINDS):
                 left.unsure.append(passage_id)
     return left

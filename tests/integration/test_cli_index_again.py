@@ -54,18 +54,20 @@ def index(run):
     return indexed
 
 
-def test_what_the_files_no_longer_hold_is_counted_and_named_and_stays_until_it_is_pruned(run, changed, index):
+def test_what_the_files_no_longer_hold_is_counted_and_named_until_it_is_deleted(run, changed, index):
     told = run("index", "d", "-c", "x")
     assert "x holds 5 passages" in told.stdout
     assert "stale: 2 passages" in told.stderr
     assert "d/n.md" in told.stderr
-    assert "--prune" in told.stderr
+    assert "SearchKit.delete" in told.stderr
     assert "1 passage (own)" in told.stderr
-    report = index("d", "--prune")
-    assert (sorted(report["stale"]), report["pruned"], report["count"]) == (["d/n.md", "d/t.jsonl:3"], 2, 3)
-    report = index("d", "--prune")
-    assert (report["stale"], report["pruned"], report["own_ids_left"]) == ([], 0, ["own"])
-    assert ", 0 stale" not in run("index", "d", "-c", "x", "--prune").stdout
+    report = index("d")
+    assert (sorted(report["stale"]), report["count"]) == (["d/n.md", "d/t.jsonl:3"], 5)
+    with SearchKit("x", path=".searchkit", encoder=FakeEncoder(), reranker=FakeReranker()) as kit:
+        assert kit.delete(report["stale"]) == 2
+    report = index("d")
+    assert (report["stale"], report["own_ids_left"]) == ([], ["own"])
+    assert "stale" not in run("index", "d", "-c", "x").stderr
 
 
 def test_what_is_stale_of_other_paths_stays(run, changed, index, working_folder):
@@ -73,21 +75,19 @@ def test_what_is_stale_of_other_paths_stays(run, changed, index, working_folder)
     assert run("index", "docs", "-c", "x").exit_code == 0
     (working_folder / "docs" / "wages.md").unlink()
     assert sorted(index("d")["stale"]) == ["d/n.md", "d/t.jsonl:3"]
-    assert index("d/t.jsonl", "--prune")["stale"] == ["d/t.jsonl:3"]
-    assert index("docs", "--prune")["stale"] == ["docs/wages.md"]
+    assert index("d/t.jsonl")["stale"] == ["d/t.jsonl:3"]
+    assert index("docs")["stale"] == ["docs/wages.md"]
 
 
-def test_stale_is_not_deleted_when_a_file_could_not_be_read(run, changed, index):
+def test_nobody_knows_what_is_stale_when_a_file_could_not_be_read(run, changed, index):
     (changed / "latin.txt").write_bytes(b"\xff")
-    result = run("index", "d", "-c", "x", "--prune")
-    assert "nothing was deleted" in result.stderr
-    report = index("d", "absent", "--prune")
-    assert (report["stale"], report["pruned"], report["count"]) == (None, 0, 5)
+    assert "stale" not in run("index", "d", "-c", "x").stderr
+    assert index("d", "absent")["stale"] is None
 
 
 def test_stale_is_not_a_line_that_was_there_and_is_unusable(changed, index):
     (changed / "t.jsonl").write_text('{"text": "alpha"}\n{"text": ""}\n{"text"')
-    assert index("d", "--prune")["stale"] == ["d/n.md"]
+    assert index("d")["stale"] == ["d/n.md"]
 
 
 def test_stale_is_not_what_a_program_wrote(changed, index):
@@ -100,7 +100,7 @@ def test_stale_is_not_what_a_program_wrote(changed, index):
     with SearchKit("x", path=".searchkit", encoder=FakeEncoder(), reranker=FakeReranker()) as kit:
         kit.add(theirs)
         kit.scoped(tenant="a").add([{"id": "d/t.jsonl:3", "text": "scoped", "metadata": {"path": "d/t.jsonl"}}])
-    assert sorted(index("d", "--prune")["stale"]) == ["d/n.md", "d/t.jsonl:3"]
+    assert sorted(index("d")["stale"]) == ["d/n.md", "d/t.jsonl:3"]
     with SearchKit("x", path=".searchkit", encoder=FakeEncoder(), reranker=FakeReranker()) as kit:
         assert len(kit.get([record["id"] for record in theirs])) == 4
         assert kit.scoped(tenant="a").count() == 1
@@ -110,7 +110,7 @@ def test_stale_is_not_a_file_that_is_there_and_was_not_read(run, index, working_
     (working_folder / "docs" / ".notes").mkdir()
     (working_folder / "docs" / ".notes" / "a.md").write_text("hidden")
     assert index("docs", "docs/.notes/a.md")["count"] == 4
-    assert index("docs", "--prune")["stale"] == []
+    assert index("docs")["stale"] == []
 
 
 def test_stale_is_not_what_was_indexed_from_another_working_folder(run, index, working_folder, monkeypatch):
@@ -120,7 +120,7 @@ def test_stale_is_not_what_was_indexed_from_another_working_folder(run, index, w
     assert index("docs", "e", *place)["count"] == 4
     monkeypatch.chdir(working_folder / "docs")
     for _ in range(2):
-        report = index(".", "--prune", *place)
+        report = index(".", *place)
         assert (report["count"], report["stale"]) == (7, [])
         assert len(report["elsewhere"]) == 3
     assert "twice: 3 passages" in run("index", ".", "-c", "x", *place).stderr
@@ -133,10 +133,10 @@ def test_nothing_is_stale_of_a_folder_that_is_indexed_for_the_first_time(index, 
     (other / "docs").mkdir(parents=True)
     (other / "docs" / "mine.md").write_text("mine")
     monkeypatch.chdir(other)
-    assert index("docs", "--prune", *place)["count"] == 2
+    assert index("docs", *place)["count"] == 2
 
 
 def test_stale_is_what_a_file_held_that_is_empty_now(index, working_folder):
     assert index("docs")["count"] == 3
     (working_folder / "docs" / "hours.txt").write_text("")
-    assert index("docs", "--prune")["stale"] == ["docs/hours.txt"]
+    assert index("docs")["stale"] == ["docs/hours.txt"]
