@@ -106,6 +106,21 @@ def slope_evidence(logits: ArrayLike, labels: ArrayLike, calibration: Calibratio
     return float(2 * (fitted - len(observed) * (rate * math.log(rate) + (1 - rate) * math.log1p(-rate))))
 
 
+def most_evidence(labels: ArrayLike) -> float:
+    """Return the `slope_evidence` of logits that tell each label exactly, as far as a probability can.
+
+    Args:
+        labels: Relevance, 0 to 1, shape ``(n,)``, of both kinds.
+    """
+    observed = np.asarray(labels, dtype=np.float64)
+    return float(2 * (len(observed) * _entropy(observed.mean()) - _entropy(observed).sum()))
+
+
+def _entropy(probability: ArrayLike) -> NDArray[np.float64]:
+    inside = np.clip(np.asarray(probability, dtype=np.float64), 1e-12, 1 - 1e-12)
+    return np.asarray(-(inside * np.log(inside) + (1 - inside) * np.log1p(-inside)))
+
+
 def is_at_bound(blend: Blend) -> bool:
     """Return whether the model's weight is the least that a fit can give, as if its logits did not count."""
     return blend.logit_weight <= _TINY_SLOPE * (1 + 1e-6)

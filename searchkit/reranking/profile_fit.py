@@ -13,12 +13,16 @@ from searchkit.reranking.calibration import (
     fit_blend,
     fit_calibration,
     is_at_bound,
+    most_evidence,
     probabilities,
     slope_evidence,
 )
 from searchkit.types import Frozen, RetrievalEvidence
 
 _LEAST_EVIDENCE = 6.63  # chi-squared, one degree of freedom: a slope above 0 is chance once in 200 times
+_LEAST_SHARE = (
+    0.25  # of what the labels can tell at most; few judgments cannot reach the evidence, however right they are
+)
 
 
 class JudgedCandidate(Frozen):
@@ -78,13 +82,13 @@ def contradiction(profile: RerankerProfile, candidates: Sequence[JudgedCandidate
     Such a profile gives nearly every candidate the same probability. The calibration error does not tell: one
     probability for all, the share of relevant candidates, is well calibrated.
     """
-    evidence = slope_evidence(
-        [item.logit for item in candidates], [item.relevance for item in candidates], profile.calibration
-    )
-    if evidence < _LEAST_EVIDENCE:
+    labels = [item.relevance for item in candidates]
+    evidence = slope_evidence([item.logit for item in candidates], labels, profile.calibration)
+    needed = min(_LEAST_EVIDENCE, _LEAST_SHARE * most_evidence(labels))
+    if evidence < needed:
         return (
             f"what is judged relevant among the {len(candidates)} candidates is not what the reranker scores high "
-            f"(evidence {max(evidence, 0.0):.1f}, {_LEAST_EVIDENCE} is needed); check which ids the judgments name, or "
+            f"(evidence {max(evidence, 0.0):.1f}, {needed:.1f} is needed); check which ids the judgments name, or "
             "judge more queries"
         )
     if profile.blend is not None and is_at_bound(profile.blend):
