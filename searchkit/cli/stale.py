@@ -1,7 +1,7 @@
 """What `searchkit index` wrote earlier and what files no longer hold: lines and files that are gone since.
 
 Ids are all there is to go by: a passage is taken for one of ours if its id is the one that a text file, or a line
-without an id of its own, gets from the path in its metadata. A program or a row can have such an id too, so that what is
+without an id of its own, gets from the path in its metadata. A program or a row can have such an id too, so what is
 stale is named and never deleted here. Rows with other ids are counted apart.
 """
 
