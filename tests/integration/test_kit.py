@@ -25,16 +25,6 @@ PASSAGES = [
 ]
 
 
-@pytest.fixture(params=["embedded", "memory"])
-def place(request, tmp_path):
-    if request.param == "embedded":
-        yield {"path": tmp_path}
-    else:
-        client = QdrantClient(":memory:")
-        yield {"client": client}
-        client.close()
-
-
 @pytest.fixture
 def open_kit(place):
     opened = []

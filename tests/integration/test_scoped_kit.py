@@ -16,13 +16,6 @@ LONG = " ".join(f"word{number}" for number in range(60))
 CONFIG = SearchKitConfig(windows=WindowConfig(max_tokens=24, overlap_tokens=4))
 
 
-@pytest.fixture(params=["embedded", "memory"])
-def place(request, tmp_path):
-    client = QdrantClient(":memory:")
-    yield {"path": tmp_path} if request.param == "embedded" else {"client": client}
-    client.close()
-
-
 @pytest.fixture
 def kit(place):
     with SearchKit("shared", **place, encoder=FakeEncoder(), reranker=FakeReranker(), config=CONFIG) as made:

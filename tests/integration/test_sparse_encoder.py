@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from qdrant_client import QdrantClient
 
 from searchkit import Bm25Encoder, SearchKit, SearchKitConfig, SentenceEncoder
 from searchkit.config import WindowConfig
@@ -15,16 +14,6 @@ TEXTS = {"houses": "Die Häuser der Städte", "trees": "Viele Bäume im Wald"}
 ADDED = [{"id": key, "text": text} for key, text in TEXTS.items()]
 MODELS = {"encoder": FakeEncoder(), "reranker": FakeReranker()}
 GERMAN = Bm25Encoder("german")
-
-
-@pytest.fixture(params=["embedded", "memory"])
-def place(request, tmp_path):
-    if request.param == "embedded":
-        yield {"path": tmp_path}
-    else:
-        client = QdrantClient(":memory:")
-        yield {"client": client}
-        client.close()
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 
-import pytest
 from qdrant_client import QdrantClient
 
 from searchkit import CrossEncoderReranker, SearchKit, SearchKitConfig
@@ -20,16 +19,6 @@ PASSAGES = [
     {"id": "other", "text": "The dollar fell."},
 ]
 QUERIES = ["how many people live in berlin", "people " * 90]
-
-
-@pytest.fixture(params=["embedded", "memory"])
-def place(request, tmp_path):
-    if request.param == "embedded":
-        yield {"path": tmp_path}
-    else:
-        client = QdrantClient(":memory:")
-        yield {"client": client}
-        client.close()
 
 
 def tiny(folder) -> CrossEncoderReranker:
