@@ -110,8 +110,7 @@ def _usable(report: AddReport) -> int:
 def _describe(session: Session, collection: str, done: _Done) -> None:
     report = done.report
     session.output.show(
-        f"{report.added} added, {report.updated} updated, {report.unchanged} unchanged"
-        + f" in {report.seconds:.1f} s"
+        f"{report.added} added, {report.updated} updated, {report.unchanged} unchanged in {report.seconds:.1f} s"
         + ("" if done.count is None else f"; {collection} holds {done.count} passages")
     )
     session.output.warn(f"skipped: {skipped.id} {skipped.reason}" for skipped in report.skipped)

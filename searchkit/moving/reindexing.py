@@ -66,9 +66,9 @@ def reindex(
 ) -> ReindexReport:
     """Build the collection of ``kit`` again from its stored passages, and put the new one in its place.
 
-    Interrupted, it is finished by the same call; a call for another encoder or other windows deletes what was built and
-    not switched to, and begins anew. Passages that are added to the old collection meanwhile are brought
-    over before the switch, as long as fewer come than are encoded; what is written to it afterwards stays there.
+    Interrupted, it is finished by the same call; a call for another encoder or other windows builds beside it, with the
+    next number. Passages that are added to the old collection meanwhile are brought over before the switch, as long as
+    fewer come than are encoded; what is written to it afterwards stays there.
 
     Args:
         kit: The collection as it is; it goes on searching the old one.

@@ -101,9 +101,8 @@ def slope_evidence(logits: ArrayLike, labels: ArrayLike, calibration: Calibratio
     """
     observed = np.asarray(labels, dtype=np.float64)
     log_odds = calibration.slope * np.asarray(logits, dtype=np.float64) + calibration.intercept
-    rate = observed.mean()
     fitted = np.sum(observed * log_odds - np.logaddexp(0.0, log_odds))
-    return float(2 * (fitted - len(observed) * (rate * math.log(rate) + (1 - rate) * math.log1p(-rate))))
+    return float(2 * (fitted + len(observed) * _entropy(observed.mean())))
 
 
 def most_evidence(labels: ArrayLike) -> float:
